@@ -1,0 +1,24 @@
+//! Frames in and out of one queue: the frame seam of Pagewire.
+//!
+//! Everything above this crate sees a [`Port`]: bursts of move-only [`Frame`]s on one queue. A port
+//! is bound to its thread, and so are its frames; nothing here is shared between cores but a
+//! [`Waker`]. Time is an argument ([`Instant`]); only [`Clock`] reads a clock, and no port does.
+//!
+//! - `frame`: the memory of a queue and the right to one chunk of it.
+//! - `port`: the seam.
+//! - `memory`: two ports wired to each other inside one process, in virtual or real time.
+//! - `wake`: how another thread ends a port's sleep.
+
+mod frame;
+mod memory;
+mod port;
+mod time;
+mod wake;
+
+pub use frame::{CHUNK_CAPACITY, Frame, Pool};
+pub use memory::{MemoryConfig, MemoryPort, memory_link};
+pub use port::{
+    BURST, Burst, Checksums, Flush, MacAddress, Port, PortCapabilities, PortCounters, TransferMode,
+};
+pub use time::{Clock, Instant};
+pub use wake::{Waker, wait_readable};

@@ -1,0 +1,14 @@
+//! Streams over two TCP stacks behind one seam.
+//!
+//! [`Transport`] is all that a server or client knows of the network. `user` runs smoltcp on a
+//! [`pagewire_driver::Port`]; `kernel` runs on the kernel's sockets. Both take whole responses made of
+//! owned bytes and ranges of [`FileObject`]s, and keep partial writes, windows and the disk to
+//! themselves.
+
+mod file;
+mod transport;
+
+pub use file::FileObject;
+pub use transport::{
+    Close, CloseReason, ConnectionId, Event, EventBatch, FileRange, Part, Parts, Refused, Transport,
+};
