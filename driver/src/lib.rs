@@ -7,18 +7,24 @@
 //! - `frame`: the memory of a queue and the right to one chunk of it.
 //! - `port`: the seam.
 //! - `memory`: two ports wired to each other inside one process, in virtual or real time.
+//! - `impaired`: a bad link in front of any port, by a seed.
+//! - `random`: numbers that replay by their seed.
 //! - `wake`: how another thread ends a port's sleep.
 
 mod frame;
+mod impaired;
 mod memory;
 mod port;
+mod random;
 mod time;
 mod wake;
 
 pub use frame::{CHUNK_CAPACITY, Frame, Pool};
+pub use impaired::{Impaired, Impairment, ImpairmentCounters};
 pub use memory::{MemoryConfig, MemoryPort, memory_link};
 pub use port::{
     BURST, Burst, Checksums, Flush, MacAddress, Port, PortCapabilities, PortCounters, TransferMode,
 };
+pub use random::Random;
 pub use time::{Clock, Instant};
 pub use wake::{Waker, wait_readable};
