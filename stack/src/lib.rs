@@ -6,9 +6,11 @@
 //! themselves.
 
 mod file;
+mod network;
 mod transport;
 
 pub use file::FileObject;
+pub use network::{Link, Neighbour, NetworkView, NextHop, Prefix, PrefixTooLong, Route};
 pub use transport::{
     Close, CloseReason, ConnectionId, Event, EventBatch, FileRange, Part, Parts, Refused, Transport,
 };
