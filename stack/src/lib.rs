@@ -5,11 +5,17 @@
 //! owned bytes and ranges of [`FileObject`]s, and keep partial writes, windows and the disk to
 //! themselves.
 
+#[allow(dead_code, reason = "both stacks use it")]
+mod disk;
+#[allow(dead_code, reason = "both stacks use it")]
 mod file;
+#[allow(dead_code, reason = "both stacks use it")]
+mod mapping;
 mod network;
 mod transport;
 
-pub use file::FileObject;
+pub use disk::{DiskPool, Full, Job, ResidencyCounters};
+pub use file::{FileObject, IN_MEMORY_MAX, Identity};
 pub use network::{Link, Neighbour, NetworkView, NextHop, Prefix, PrefixTooLong, Route};
 pub use transport::{
     Close, CloseReason, ConnectionId, Event, EventBatch, FileRange, Part, Parts, Refused, Transport,

@@ -1,0 +1,136 @@
+//! One core asks, real helpers answer, about files hot, cold and cut.
+
+use std::io::Write;
+
+use rustix::fs::Advice;
+
+use super::*;
+
+const ID: ConnectionId = ConnectionId { slot: 1, generation: 2 };
+
+fn second(number: u64) -> Instant {
+    Instant::from_millis(number * 1_000)
+}
+
+fn object_of(len: usize) -> (tempfile::NamedTempFile, Arc<FileObject>) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&vec![7; len]).unwrap();
+    file.as_file().sync_all().unwrap();
+    let object = FileObject::load(file.reopen().unwrap()).unwrap();
+    (file, object)
+}
+
+fn evict(file: &tempfile::NamedTempFile) {
+    rustix::fs::fadvise(file.as_file(), 0, None, Advice::DontNeed).unwrap();
+}
+
+fn residency(pool: &DiskPool) -> (Residency, Waker) {
+    let waker = Waker::new().unwrap();
+    (Residency::new(pool, waker.clone()), waker)
+}
+
+fn completion(residency: &mut Residency, waker: &Waker, now: Instant) -> Completion {
+    use std::os::fd::AsFd;
+    for _ in 0..200 {
+        if let Some(completion) = residency.completed(now) {
+            return completion;
+        }
+        pagewire_driver::wait_readable(&[waker.as_fd()], Some(Duration::from_millis(50)));
+        waker.clear();
+    }
+    panic!("no helper answered within 10 s");
+}
+
+#[test]
+fn a_small_cached_file_is_probed_once_and_then_trusted() {
+    let (_file, object) = object_of(100_000);
+    let (mut residency, _) = residency(&DiskPool::start(1, 8).unwrap());
+    for now in [1_000, 1_500, 1_999] {
+        let now = Instant::from_millis(now);
+        let answer = residency.request(now, ID, &object, 0..100_000);
+        assert_eq!(answer, Answer::Resident { end: 100_000 });
+    }
+    assert_eq!(residency.counters().probed, 1);
+    residency.request(second(2), ID, &object, 0..100_000);
+    assert_eq!(residency.counters().probed, 2);
+    assert_eq!(residency.counters().waited, 0);
+}
+
+#[test]
+fn a_small_cold_file_is_read_by_a_helper() {
+    let (file, object) = object_of(200_000);
+    let (mut residency, waker) = residency(&DiskPool::start(1, 8).unwrap());
+    evict(&file);
+    assert_eq!(residency.request(second(1), ID, &object, 0..200_000), Answer::Pending);
+    let completion = completion(&mut residency, &waker, second(1));
+    assert_eq!((completion.id, completion.result), (ID, Ok(())));
+    let answer = residency.request(second(1), ID, &object, 5..200_000);
+    assert_eq!(answer, Answer::Resident { end: 200_000 });
+    let counters = residency.counters();
+    assert_eq!((counters.probed_cold, counters.waited), (1, 1));
+}
+
+#[test]
+fn a_large_file_goes_by_windows_with_the_next_one_requested_ahead() {
+    let (_file, object) = object_of(3 << 20);
+    let (mut residency, waker) = residency(&DiskPool::start(1, 8).unwrap());
+    assert_eq!(residency.request(second(1), ID, &object, 10..3 << 20), Answer::Pending);
+    completion(&mut residency, &waker, second(1)).result.unwrap();
+    let answer = residency.request(second(1), ID, &object, 10..3 << 20);
+    assert_eq!(answer, Answer::Resident { end: WINDOW });
+    while residency.in_flight > 0 {
+        assert!(residency.completed(second(1)).is_none());
+    }
+    let answer = residency.request(second(1), ID, &object, WINDOW..WINDOW + 9);
+    assert_eq!(answer, Answer::Resident { end: 2 * WINDOW });
+    let counters = residency.counters();
+    assert_eq!((counters.waited, counters.ahead), (1, 1));
+}
+
+#[test]
+fn everyone_who_waits_for_a_window_is_told() {
+    let (_file, object) = object_of(1 << 20);
+    let (mut residency, waker) = residency(&DiskPool::start(2, 8).unwrap());
+    let ids = (0..50).map(|slot| ConnectionId { slot, generation: 0 });
+    for id in ids.clone().chain(ids.clone()) {
+        assert_eq!(residency.request(second(1), id, &object, 0..9), Answer::Pending);
+    }
+    for id in ids {
+        assert_eq!(completion(&mut residency, &waker, second(1)).id, id);
+    }
+    assert!(residency.completed(second(1)).is_none());
+    assert_eq!(residency.counters().waited, 1);
+}
+
+#[test]
+fn a_request_that_finds_the_queue_full_is_not_lost() {
+    let pool = DiskPool::start(1, 1).unwrap();
+    let (go, gate) = bounded::<()>(0);
+    for _ in 0..2 {
+        let blocked = || {
+            let gate = gate.clone();
+            Box::new(move || assert!(gate.recv().is_err()))
+        };
+        while pool.submit(blocked()).is_err() {}
+    }
+    let (_file, object) = object_of(1 << 20);
+    let (mut residency, waker) = residency(&pool);
+    while pool.queued() == 0 {}
+    assert_eq!(residency.request(second(1), ID, &object, 0..9), Answer::Pending);
+    assert!(residency.counters().queue_full > 0);
+    assert_eq!(residency.deadline(second(1)), Some(second(1) + RETRY));
+    drop(go);
+    completion(&mut residency, &waker, second(1)).result.unwrap();
+    assert_eq!(residency.deadline(second(1)), None);
+}
+
+#[test]
+fn a_cut_file_is_content_changed() {
+    let (file, object) = object_of(2 << 20);
+    let (mut residency, waker) = residency(&DiskPool::start(1, 8).unwrap());
+    file.as_file().set_len(5_000).unwrap();
+    residency.request(second(1), ID, &object, WINDOW..2 << 20);
+    let completion = completion(&mut residency, &waker, second(1));
+    assert_eq!(completion.result, Err(CloseReason::ContentChanged));
+    assert_eq!(residency.counters().failed, 1);
+}
