@@ -1,2 +1,99 @@
-//! x
-fn main() {}
+//! `pw`: the operators' tools.
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "doc comments here are help texts, which know no markdown"
+)]
+
+use std::{
+    os::unix::process::CommandExt,
+    process::{ExitCode, exit},
+};
+
+use clap::{Args, Parser, Subcommand};
+use pagewire_tools::lab::{self, Lab, LabConfig, LabError, Prefix, Side};
+
+/// Tools around pagewire, a file server on a user-level or the kernel's TCP.
+#[derive(Parser)]
+#[command(name = "pw", version, after_help = EXIT_STATUSES)]
+struct Cli {
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+const EXIT_STATUSES: &str = "Exit statuses: 0 done; 1 failed, or the lab is not up; 2 wrong usage; \
+`pw lab run` ends with the status of what it ran, 126 or 127 if that cannot be run.";
+
+#[derive(Subcommand)]
+enum Tool {
+    /// A server, a client and the wire between them, in network namespaces of this machine
+    #[command(subcommand)]
+    Lab(LabCommand),
+}
+
+#[derive(Subcommand)]
+enum LabCommand {
+    /// Build the lab, after removing what an earlier run left
+    ///
+    /// Makes the namespaces pw-server and pw-client and a veth pair between them. The interface is
+    /// called pw0 on both sides; the server is 10.77.0.1 and fd77::1, the client 10.77.0.2 and
+    /// fd77::2. MAC addresses are always the same, and IPv6 addresses usable at once.
+    Up(LabConfig),
+    /// Run a command on one side, and end with its exit status
+    Run {
+        #[command(flatten)]
+        names: Names,
+        /// Where to run it
+        #[arg(value_enum)]
+        side: Side,
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// End what runs in the lab and remove it; succeeds if there is none
+    Down(Names),
+    /// Show what is up; exit status 1 if nothing is
+    Status(Names),
+}
+
+#[derive(Args)]
+struct Names {
+    /// What the names of the lab's namespaces begin with
+    #[arg(long, env = "PW_LAB_PREFIX", default_value_t = Prefix::default())]
+    prefix: Prefix,
+}
+
+fn main() -> ExitCode {
+    let Tool::Lab(command) = Cli::parse().tool;
+    match run(command) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("pw: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: LabCommand) -> Result<ExitCode, LabError> {
+    match command {
+        LabCommand::Up(config) => {
+            Lab::up(&config)?.keep()?;
+            print!("{}", lab::status(&config.prefix)?);
+        }
+        LabCommand::Run { names, side, command } => {
+            let error = lab::run(&names.prefix, side, &command)?.exec();
+            eprintln!("pw: cannot run `ip`: {error}");
+            exit(126);
+        }
+        LabCommand::Down(names) => lab::down(&names.prefix)?,
+        LabCommand::Status(names) => {
+            let status = lab::status(&names.prefix)?;
+            if status.is_empty() {
+                eprintln!("pw: there is no lab `{}`; `pw lab up` builds one", names.prefix);
+                return Ok(ExitCode::FAILURE);
+            }
+            print!("{status}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
