@@ -16,15 +16,17 @@ use std::{
     slice,
 };
 
+use xsk_rs::{FrameDesc, Umem};
+
 /// Bytes of L2 frame that a chunk holds at most: 4,096 less the room that XDP keeps in front
 /// (`XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h).
 pub const CHUNK_CAPACITY: usize = CHUNK_SIZE - XDP_PACKET_HEADROOM;
 
 /// Bytes from one chunk to the next.
-const CHUNK_SIZE: usize = 4_096;
+pub(crate) const CHUNK_SIZE: usize = 4_096;
 
 /// Where a packet starts in its chunk.
-const XDP_PACKET_HEADROOM: usize = 256;
+pub(crate) const XDP_PACKET_HEADROOM: usize = 256;
 
 /// The chunks of one queue and the list of those that nobody uses.
 pub struct Pool {
@@ -39,6 +41,9 @@ pub struct Pool {
 enum Storage {
     /// Allocated here with this layout; starts `XDP_PACKET_HEADROOM` before `first_packet`.
     Heap(Layout),
+    /// Mapped and registered with the kernel; freed when the last handle goes. Its socket shares a
+    /// descriptor with it, so the queue stays bound until then.
+    Umem { _umem: Umem },
 }
 
 impl Pool {
@@ -56,6 +61,20 @@ impl Pool {
         let first_packet = unsafe { base.add(XDP_PACKET_HEADROOM) };
         let free = RefCell::new((0..chunks).rev().collect());
         Rc::new(Self { first_packet, chunks, free, storage: Storage::Heap(layout) })
+    }
+
+    /// A pool of all the chunks of `umem`, whose descriptors are `descriptors`.
+    pub(crate) fn umem(umem: Umem, descriptors: &[FrameDesc]) -> Rc<Self> {
+        let mut first = descriptors[0];
+        // SAFETY: `umem` made the descriptor, and nobody uses its chunk yet.
+        let first_packet = unsafe { umem.data_mut(&mut first) }.contents_mut().as_mut_ptr();
+        // `umem` is one mapping, so its first packet leads to all others.
+        let Some(first_packet) = NonNull::new(first_packet) else {
+            unreachable!("a slice does not start at null")
+        };
+        let chunks = descriptors.len() as u32;
+        let free = RefCell::new((0..chunks).rev().collect());
+        Rc::new(Self { first_packet, chunks, free, storage: Storage::Umem { _umem: umem } })
     }
 
     /// How many chunks are free.
@@ -77,6 +96,32 @@ impl Pool {
         Some(Frame { chunk, len: 0, pool: Rc::clone(self) })
     }
 
+    /// Takes a free chunk for the rings of this pool's port.
+    pub(crate) fn take_chunk(&self) -> Option<u32> {
+        self.free.borrow_mut().pop()
+    }
+
+    /// Takes back a chunk from the rings of this pool's port.
+    pub(crate) fn put_chunk(&self, chunk: u32) {
+        debug_assert!(chunk < self.chunks);
+        self.free.borrow_mut().push(chunk);
+    }
+
+    /// The frame in a chunk that the rings of this pool's port give up. It starts `offset` bytes into
+    /// the chunk; if that is not where packets start here, it is moved.
+    pub(crate) fn frame(self: &Rc<Self>, chunk: u32, offset: usize, len: usize) -> Frame {
+        debug_assert!(chunk < self.chunks);
+        let mut frame = Frame { chunk, len: 0, pool: Rc::clone(self) };
+        frame.set_len(len.min(CHUNK_SIZE.saturating_sub(offset)));
+        if offset != XDP_PACKET_HEADROOM {
+            let packet = self.packet(chunk).as_ptr();
+            // SAFETY: both ends are inside the chunk, which is this frame's alone: the packet ends
+            // by `CHUNK_SIZE`, and `len` is at most `CHUNK_CAPACITY`.
+            unsafe { ptr::copy(packet.sub(XDP_PACKET_HEADROOM).add(offset), packet, frame.len()) };
+        }
+        frame
+    }
+
     fn packet(&self, chunk: u32) -> NonNull<u8> {
         debug_assert!(chunk < self.chunks);
         // SAFETY: `chunk` is one of the pool's, so the result is inside its memory.
@@ -93,6 +138,7 @@ impl Drop for Pool {
                 let base = self.first_packet.sub(XDP_PACKET_HEADROOM);
                 alloc::dealloc(base.as_ptr(), layout);
             },
+            Storage::Umem { .. } => {}
         }
     }
 }
@@ -164,7 +210,7 @@ impl Frame {
     }
 
     /// The chunk alone: the caller's rings now own it.
-    #[expect(dead_code, reason = "for the AF_XDP rings")]
+    #[must_use]
     pub(crate) fn into_chunk(self) -> u32 {
         let frame = ManuallyDrop::new(self);
         // SAFETY: `frame` is neither used nor dropped afterwards, so the reference moves out once.

@@ -7,6 +7,8 @@
 //! - `frame`: the memory of a queue and the right to one chunk of it.
 //! - `port`: the seam.
 //! - `memory`: two ports wired to each other inside one process, in virtual or real time.
+//! - `xdp`: ports on AF_XDP queues.
+//! - `steering`: which packets come to these queues.
 //! - `impaired`: a bad link in front of any port, by a seed.
 //! - `random`: numbers that replay by their seed.
 //! - `wake`: how another thread ends a port's sleep.
@@ -16,8 +18,10 @@ mod impaired;
 mod memory;
 mod port;
 mod random;
+mod steering;
 mod time;
 mod wake;
+mod xdp;
 
 pub use frame::{CHUNK_CAPACITY, Frame, Pool};
 pub use impaired::{Impaired, Impairment, ImpairmentCounters};
@@ -26,5 +30,7 @@ pub use port::{
     BURST, Burst, Checksums, Flush, MacAddress, Port, PortCapabilities, PortCounters, TransferMode,
 };
 pub use random::Random;
+pub use steering::{Attached, Cause, Served, Steering, SteeringCounters, Verdict, XdpPlace};
 pub use time::{Clock, Instant};
 pub use wake::{Waker, wait_readable};
+pub use xdp::{Chosen, Interface, MAX_MTU, VETH_IN_FLIGHT, XdpConfig, XdpError, XdpPort, ZeroCopy};

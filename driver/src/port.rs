@@ -96,6 +96,8 @@ pub struct PortCounters {
     pub link_down: u64,
     /// Received frames dropped below for want of memory (an empty fill ring or an exhausted pool).
     pub no_memory: u64,
+    /// How often the kernel found the fill ring empty; a driver may look several times for one frame.
+    pub fill_empty: u64,
     /// Received frames dropped below because the RX ring was full.
     pub ring_full: u64,
 }

@@ -1,0 +1,394 @@
+//! Which packets come to the queues: the XDP program of `bpf/steer.bpf.c`, its maps and its link.
+//!
+//! The order that loses nothing: [`Steering::load`], open the queues, [`Steering::register`] each,
+//! [`Steering::attach`]. The program hangs on a `bpf_link`, which the kernel takes down with the last
+//! descriptor of it: nothing stays on the interface, however the process ends.
+
+use std::{
+    fmt, io,
+    net::IpAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use aya::{
+    Ebpf, EbpfError,
+    maps::{HashMap, MapError, PerCpuArray, XskMap},
+    programs::{ProgramError, TestRun, TestRunOptions, Xdp, loaded_programs},
+};
+
+use crate::{
+    Interface, XdpError,
+    xdp::link::{self, LinkMode},
+};
+
+const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
+
+/// The program's name in its object.
+const PROGRAM_NAME: &str = "pagewire";
+
+/// `BPF_PROG_TYPE_XDP` of `enum bpf_prog_type` (include/uapi/linux/bpf.h).
+const PROGRAM_TYPE_XDP: u32 = 6;
+
+/// An address and port to be served.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Served {
+    /// The address.
+    pub address: IpAddr,
+    /// The TCP port.
+    pub port: u16,
+    /// Whether nobody else owns the address, the kernel included: then its ARP, NDP, ICMP and other
+    /// TCP come to the queues too, and what else is sent to it is dropped.
+    pub owned_alone: bool,
+}
+
+/// Why a frame went where it went. In the order of `enum cause` in the program.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Cause {
+    /// None of our business: to the kernel.
+    Passed,
+    /// TCP to a served address and port: to the queue.
+    ServedTcp,
+    /// An ICMP error that quotes a packet from a served address and port: to the queue.
+    Quoted,
+    /// ARP or NDP for an address owned alone: to the queue.
+    Neighbor,
+    /// TCP to another port of an address owned alone: to the queue.
+    OtherTcp,
+    /// Other ICMP to an address owned alone: to the queue.
+    OwnedIcmp,
+    /// A fragment to an address owned alone: dropped.
+    Fragment,
+    /// Another protocol to an address owned alone: dropped.
+    NotServed,
+    /// Counted besides one of those above: the queue has no socket, so the frame went to the kernel.
+    NoSocket,
+}
+
+impl Cause {
+    /// All causes.
+    pub const ALL: [Self; 9] = [
+        Self::Passed,
+        Self::ServedTcp,
+        Self::Quoted,
+        Self::Neighbor,
+        Self::OtherTcp,
+        Self::OwnedIcmp,
+        Self::Fragment,
+        Self::NotServed,
+        Self::NoSocket,
+    ];
+
+    /// A short name, for metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::ServedTcp => "served_tcp",
+            Self::Quoted => "quoted",
+            Self::Neighbor => "neighbor",
+            Self::OtherTcp => "other_tcp",
+            Self::OwnedIcmp => "owned_icmp",
+            Self::Fragment => "fragment",
+            Self::NotServed => "not_served",
+            Self::NoSocket => "no_socket",
+        }
+    }
+}
+
+/// Frames by [`Cause`], of all CPUs together.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SteeringCounters {
+    counts: [u64; Cause::ALL.len()],
+}
+
+impl SteeringCounters {
+    /// How many frames had this cause.
+    #[must_use]
+    pub const fn of(&self, cause: Cause) -> u64 {
+        self.counts[cause as usize]
+    }
+}
+
+/// Where in the kernel the program runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum XdpPlace {
+    /// In the driver, before the kernel has a socket buffer.
+    Native,
+    /// Behind the driver, on socket buffers: slower.
+    Generic,
+}
+
+/// How the program is attached. Its `Display` is one line for the operator.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// The interface's name.
+    pub interface: String,
+    /// Where the program runs.
+    pub place: XdpPlace,
+    /// Why not natively, if not.
+    pub reason: Option<String>,
+}
+
+impl fmt::Display for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match self.place {
+            XdpPlace::Native => "native",
+            XdpPlace::Generic => "generic",
+        };
+        write!(f, "{}: {place} XDP", self.interface)?;
+        self.reason.iter().try_for_each(|reason| write!(f, " (native refused: {reason})"))
+    }
+}
+
+/// What a frame would meet, as the kernel says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It would be dropped.
+    Drop,
+    /// It would go to the kernel.
+    Pass,
+    /// It would go to the queue's socket.
+    Redirect,
+    /// The program would fail.
+    Abort,
+}
+
+/// The loaded program. Dropping it detaches it.
+#[derive(Debug)]
+pub struct Steering {
+    // Before the maps: no packet meets a program without them.
+    link: Option<OwnedFd>,
+    bpf: Ebpf,
+}
+
+impl Steering {
+    /// Loads the program for what is `served`. Nothing is attached yet.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Privilege`] or [`XdpError::Steering`].
+    pub fn load(served: &[Served]) -> Result<Self, XdpError> {
+        let mut bpf = Ebpf::load(PROGRAM).map_err(|error| load_error(&error))?;
+        let fill = |action| move |error: MapError| refused(action, &error);
+        for Served { address, port, owned_alone } in served {
+            let address = address_key(*address);
+            let map = bpf.map_mut("SERVED").ok_or_else(|| absent("SERVED"))?;
+            let mut map = HashMap::<_, [u8; 20], u32>::try_from(map).map_err(fill("fill"))?;
+            map.insert(endpoint_key(address, *port), 1, 0)
+                .map_err(fill("tell what is served to"))?;
+            if *owned_alone {
+                let map = bpf.map_mut("OWNED").ok_or_else(|| absent("OWNED"))?;
+                let mut map = HashMap::<_, [u8; 16], u32>::try_from(map).map_err(fill("fill"))?;
+                map.insert(address, 1, 0).map_err(fill("tell what is owned to"))?;
+            }
+        }
+        let mut steering = Self { link: None, bpf };
+        steering.program()?.load().map_err(|error| program_error("load", &error))?;
+        Ok(steering)
+    }
+
+    /// Lets packets of `queue` go to `socket`, which may be a duplicate; while the queue has none,
+    /// they go to the kernel. The entry goes with the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Steering`].
+    pub fn register(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
+        let map = self.bpf.map_mut("SOCKETS").ok_or_else(|| absent("SOCKETS"))?;
+        let error = |error: MapError| refused("register a socket with", &error);
+        XskMap::try_from(map).map_err(error)?.set(queue, socket.as_raw_fd(), 0).map_err(error)
+    }
+
+    /// Attaches the program to `interface`: natively, or else generically.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::NoInterface`], [`XdpError::Privilege`], [`XdpError::OtherProgram`],
+    /// [`XdpError::NoXdp`] or [`XdpError::Steering`].
+    pub fn attach(&mut self, interface: &str) -> Result<Attached, XdpError> {
+        let Interface { index, name, .. } = Interface::find(interface)?;
+        let native = match self.link(index, LinkMode::Native) {
+            Ok(()) => {
+                return Ok(Attached { interface: name, place: XdpPlace::Native, reason: None });
+            }
+            Err(error) => error,
+        };
+        match native.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => {
+                let action = format!("attach an XDP program to {name}");
+                return Err(XdpError::Privilege { action });
+            }
+            Some(libc::EBUSY | libc::EEXIST) => {
+                let programs = self.other_programs();
+                return Err(XdpError::OtherProgram { interface: name, programs });
+            }
+            _ => {}
+        }
+        let native = explain(&native);
+        match self.link(index, LinkMode::Generic) {
+            Ok(()) => {
+                let (place, reason) = (XdpPlace::Generic, Some(native));
+                Ok(Attached { interface: name, place, reason })
+            }
+            Err(generic) => {
+                let generic = explain(&generic);
+                Err(XdpError::NoXdp { interface: name, native, generic })
+            }
+        }
+    }
+
+    /// Frames by cause, since the program was loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Steering`].
+    pub fn counters(&self) -> Result<SteeringCounters, XdpError> {
+        let map = self.bpf.map("COUNTERS").ok_or_else(|| absent("COUNTERS"))?;
+        let error = |error: MapError| refused("read the counters of", &error);
+        let map = PerCpuArray::<_, u64>::try_from(map).map_err(error)?;
+        let mut counters = SteeringCounters::default();
+        for (index, count) in (0..).zip(&mut counters.counts) {
+            *count = map.get(&index, 0).map_err(error)?.iter().sum();
+        }
+        Ok(counters)
+    }
+
+    /// What `frame` would meet if it arrived on queue 0, and how long the decision takes in the mean of
+    /// `repeat` times. It is counted, but goes nowhere.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Steering`], for instance for a frame shorter than an Ethernet header.
+    pub fn verdict(
+        &mut self,
+        frame: &[u8],
+        repeat: u32,
+    ) -> Result<(Verdict, std::time::Duration), XdpError> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        let result = self.program()?.test_run(options);
+        let result = result.map_err(|error| program_error("try out", &error))?;
+        // enum xdp_action, include/uapi/linux/bpf.h
+        let verdict = match result.return_value {
+            1 => Verdict::Drop,
+            2 => Verdict::Pass,
+            4 => Verdict::Redirect,
+            _ => Verdict::Abort,
+        };
+        Ok((verdict, result.duration))
+    }
+
+    fn program(&mut self) -> Result<&mut Xdp, XdpError> {
+        let program = self.bpf.program_mut(PROGRAM_NAME).ok_or_else(|| absent(PROGRAM_NAME))?;
+        program.try_into().map_err(|error| program_error("load", &error))
+    }
+
+    fn link(&mut self, interface: u32, mode: LinkMode) -> io::Result<()> {
+        let program = self.program().map_err(io::Error::other)?;
+        let descriptor = program.fd().map_err(io::Error::other)?.as_fd();
+        self.link = Some(link::attach(descriptor, interface, mode)?);
+        Ok(())
+    }
+
+    /// The XDP programs of this machine but ours, as " (one of these: …)", for a message.
+    fn other_programs(&mut self) -> String {
+        let ours =
+            self.program().ok().and_then(|program| program.info().ok()).map(|info| info.id());
+        let names: Vec<_> = loaded_programs()
+            .flatten()
+            .filter(|info| info.program_type() as u32 == PROGRAM_TYPE_XDP)
+            .filter(|info| Some(info.id()) != ours)
+            .map(|info| format!("{} with id {}", info.name_as_str().unwrap_or("?"), info.id()))
+            .collect();
+        match names.as_slice() {
+            [] => String::new(),
+            [name] => format!(" ({name})"),
+            names => format!(" (one of {})", names.join(", ")),
+        }
+    }
+}
+
+/// The key of an address in the maps: IPv4 is mapped into IPv6.
+fn address_key(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+fn endpoint_key(address: [u8; 16], port: u16) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(&address);
+    key[16..18].copy_from_slice(&port.to_be_bytes());
+    key
+}
+
+/// Why an attachment failed, in words where the kernel's own are none.
+fn explain(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP) => "the driver has no native XDP".into(),
+        Some(libc::ENOSPC) => {
+            "the other end of the veth pair has more TX queues than this one has RX queues".into()
+        }
+        Some(libc::ERANGE) => "the other end of the veth pair has an MTU above 3,506".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn absent(name: &str) -> XdpError {
+    XdpError::Steering { action: "load", reason: format!("it has no {name}") }
+}
+
+fn refused(action: &'static str, error: &dyn std::error::Error) -> XdpError {
+    let mut reason = error.to_string();
+    if let Some(source) = error.source() {
+        reason = format!("{reason}: {source}");
+    }
+    XdpError::Steering { action, reason }
+}
+
+fn program_error(action: &'static str, error: &ProgramError) -> XdpError {
+    match error {
+        ProgramError::LoadError { io_error, .. } if is_permission(io_error) => {
+            XdpError::Privilege { action: "load an XDP program".into() }
+        }
+        error => refused(action, error),
+    }
+}
+
+fn load_error(error: &EbpfError) -> XdpError {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = source {
+        if error.downcast_ref().is_some_and(is_permission) {
+            return XdpError::Privilege { action: "load an XDP program".into() };
+        }
+        source = error.source();
+    }
+    refused("load", error)
+}
+
+fn is_permission(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_numbered_in_order_and_named_apart() {
+        for (number, cause) in Cause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, number);
+        }
+        let mut names = Cause::ALL.map(Cause::name).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Cause::ALL.len());
+    }
+
+    #[test]
+    fn ipv4_addresses_are_mapped() {
+        let key = address_key("10.1.2.3".parse().unwrap());
+        assert_eq!(key, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]);
+        assert_eq!(endpoint_key(key, 80)[16..], [0, 80, 0, 0]);
+    }
+}
