@@ -1,0 +1,346 @@
+//! Ports on the queues of a veth pair, with the kernel in between.
+
+mod pair;
+mod privileged;
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    os::fd::{AsFd, OwnedFd},
+    process::{Child, Command, Stdio},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use pagewire_driver::{
+    Burst, Cause, Clock, Flush, Frame, Port, Served, Steering, XdpConfig, XdpError, XdpPlace,
+    XdpPort,
+};
+use pair::Veth;
+use privileged::privileged;
+
+const NEAR: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 1);
+const FAR: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 2);
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Ethernet, IPv4 and TCP.
+const HEADERS: usize = 14 + 20 + 20;
+
+fn steering(address: Ipv4Addr) -> Steering {
+    let address = IpAddr::V4(address);
+    Steering::load(&[Served { address, port: 80, owned_alone: true }]).unwrap()
+}
+
+/// Opens the queues of `interface`, registers and attaches.
+fn open(interface: &str, queues: u32, address: Ipv4Addr) -> (Vec<XdpPort>, Steering) {
+    let mut steering = steering(address);
+    let ports: Vec<_> = (0..queues)
+        .map(|queue| XdpPort::open(&XdpConfig::new(interface, queue)).unwrap())
+        .collect();
+    for (queue, port) in (0..).zip(&ports) {
+        steering.register(queue, port.as_fd()).unwrap();
+    }
+    assert_eq!(steering.attach(interface).unwrap().place, XdpPlace::Native);
+    (ports, steering)
+}
+
+/// A TCP segment from `FAR` to `NEAR` whose payload follows from `number`.
+fn fill(frame: &mut Frame, number: u32, len: usize) {
+    let mut header = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+    header.extend(u16::try_from(len - 14).unwrap().to_be_bytes());
+    header.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
+    header.extend(FAR.octets());
+    header.extend(NEAR.octets());
+    header.extend([0, 80, 0, 80]);
+    header.extend(number.to_be_bytes());
+    header.resize(HEADERS, 0);
+    frame.set_len(len);
+    frame.bytes_mut()[..HEADERS].copy_from_slice(&header);
+    frame.bytes_mut()[HEADERS..].fill(number.to_le_bytes()[0]);
+}
+
+fn number(frame: &Frame) -> u32 {
+    u32::from_be_bytes(frame.bytes()[38..42].try_into().unwrap())
+}
+
+/// Sends frames back to where they came from until `stop`, then checks that no memory is lost.
+fn echo(interface: &str, queue: u32, sockets: &Sender<(u32, OwnedFd)>, stop: &AtomicBool) -> u64 {
+    let config = XdpConfig::new(interface, queue);
+    let mut port = XdpPort::open(&config).unwrap();
+    sockets.send((queue, port.as_fd().try_clone_to_owned().unwrap())).unwrap();
+    let clock = Clock::start();
+    let mut burst = Burst::new();
+    while !stop.load(Ordering::Relaxed) {
+        port.receive(clock.now(), &mut burst);
+        for mut frame in burst.drain() {
+            let bytes = frame.bytes_mut();
+            let (to, from) = bytes[26..34].split_at_mut(4);
+            to.swap_with_slice(from);
+            port.transmit(frame).unwrap();
+        }
+        if port.flush(clock.now()) == Flush::Taken {
+            let now = clock.now();
+            port.wait(now, Some(now + Duration::from_millis(20)));
+        }
+    }
+    all_memory_is_back(&mut port, &config);
+    port.counters().received
+}
+
+/// Every chunk is free again, but those that wait for packets.
+fn all_memory_is_back(port: &mut XdpPort, config: &XdpConfig) {
+    let clock = Clock::start();
+    let free = port.pool().chunks() - config.fill as usize;
+    while port.pool().available() < free && clock.now().nanos() < 2_000_000_000 {
+        port.receive(clock.now(), &mut Burst::new());
+    }
+    assert_eq!(port.pool().available(), free);
+}
+
+/// Sends `count` frames on each port, at most 64 outstanding, and checks those that come back.
+fn exchange(ports: &mut [XdpPort], count: u32) {
+    let clock = Clock::start();
+    let mut burst = Burst::new();
+    for (queue, port) in (0u32..).zip(&mut *ports) {
+        let (mut sent, mut returned) = (0, 0);
+        while returned < count {
+            assert!(clock.now().since(pagewire_driver::Instant::ZERO) < PATIENCE, "queue {queue}");
+            while sent < count && sent < returned + 64 {
+                let Some(mut frame) = port.allocate() else { break };
+                fill(&mut frame, sent, HEADERS + (sent % 1_400) as usize);
+                port.transmit(frame).unwrap();
+                sent += 1;
+            }
+            let flushed = port.flush(clock.now());
+            assert_ne!(flushed, Flush::Down);
+            port.receive(clock.now(), &mut burst);
+            for frame in burst.drain() {
+                assert_eq!(number(&frame), returned, "queue {queue}");
+                assert_eq!(frame.len(), HEADERS + (returned % 1_400) as usize);
+                assert_eq!(frame.bytes()[26..30], NEAR.octets());
+                let payload = &frame.bytes()[HEADERS..];
+                assert!(payload.iter().all(|&byte| byte == returned.to_le_bytes()[0]));
+                returned += 1;
+            }
+            if flushed == Flush::Taken {
+                let now = clock.now();
+                port.wait(now, Some(now + Duration::from_millis(20)));
+            }
+        }
+    }
+}
+
+/// Frames echoed on each queue.
+const ECHOES: u32 = 5_000;
+
+fn echo_on_all_queues(queues: u32) {
+    let veth = Veth::new(queues);
+    let stop = AtomicBool::new(false);
+    let (sockets, opened) = channel();
+    thread::scope(|scope| {
+        let mut near = Veth::inside(&veth.near, || steering(NEAR));
+        let threads: Vec<_> = (0..queues)
+            .map(|queue| {
+                let (sockets, stop, namespace) = (sockets.clone(), &stop, &veth.near);
+                scope.spawn(move || {
+                    Veth::inside(namespace, || echo(Veth::NEAR, queue, &sockets, stop))
+                })
+            })
+            .collect();
+        for (queue, socket) in opened.iter().take(queues as usize) {
+            near.register(queue, socket.as_fd()).unwrap();
+        }
+        let attached = Veth::inside(&veth.near, || near.attach(Veth::NEAR)).unwrap();
+        assert_eq!(attached.to_string(), "near0: native XDP");
+        Veth::inside(&veth.far, || {
+            let (mut ports, _steering) = open(Veth::FAR, queues, FAR);
+            exchange(&mut ports, ECHOES);
+            for port in &mut ports {
+                let counters = port.counters();
+                assert_eq!((counters.kick_lost, counters.no_memory), (0, 0));
+                all_memory_is_back(port, &XdpConfig::new(Veth::FAR, 0));
+            }
+        });
+        stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), ECHOES.into(), "each queue has its own packets");
+        }
+        let counters = near.counters().unwrap();
+        assert_eq!(counters.of(Cause::ServedTcp), u64::from(ECHOES * queues));
+    });
+}
+
+#[test]
+fn frames_are_echoed_intact_on_two_queues() {
+    if privileged("frames_are_echoed_intact_on_two_queues") {
+        echo_on_all_queues(2);
+    }
+}
+
+#[test]
+fn frames_are_echoed_intact_on_four_queues() {
+    if privileged("frames_are_echoed_intact_on_four_queues") {
+        echo_on_all_queues(4);
+    }
+}
+
+/// Exchanges datagrams over the pair through the kernel at both ends.
+fn kernel_traffic_passes(veth: &Veth) {
+    let near = Veth::inside(&veth.near, || UdpSocket::bind("10.99.0.1:7000").unwrap());
+    let far = Veth::inside(&veth.far, || UdpSocket::bind("10.99.0.2:7000").unwrap());
+    for socket in [&near, &far] {
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    }
+    let mut datagram = [0; 64];
+    let answered = (0..10).any(|_| {
+        far.send_to(b"question", "10.99.0.1:7000").unwrap();
+        let Ok((_, from)) = near.recv_from(&mut datagram) else { return false };
+        near.send_to(b"answer", from).unwrap();
+        far.recv(&mut datagram).is_ok_and(|len| &datagram[..len] == b"answer")
+    });
+    assert!(answered, "the interface is of no use to the kernel");
+}
+
+/// Another process that holds two queues until it is killed.
+fn holder(namespace: &str) -> Child {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "the_holder_of_queues", "--nocapture"])
+        .env("PAGEWIRE_TEST_HOLD", namespace)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("holding")), "the child could not open");
+    child
+}
+
+#[test]
+fn the_holder_of_queues() {
+    let Ok(namespace) = env::var("PAGEWIRE_TEST_HOLD") else { return };
+    Veth::inside(&namespace, || {
+        let _held = open(Veth::NEAR, 2, NEAR);
+        println!("holding");
+        thread::sleep(Duration::from_mins(1));
+    });
+}
+
+#[test]
+fn after_a_kill_the_interface_is_free_at_once() {
+    if !privileged("after_a_kill_the_interface_is_free_at_once") {
+        return;
+    }
+    let veth = Veth::new(2);
+    for _ in 0..3 {
+        let mut child = holder(&veth.near);
+        kernel_traffic_passes(&veth);
+        let (busy, other) = Veth::inside(&veth.near, || {
+            let busy = XdpPort::open(&XdpConfig::new(Veth::NEAR, 0)).unwrap_err();
+            (busy, steering(NEAR).attach(Veth::NEAR).unwrap_err())
+        });
+        assert!(matches!(busy, XdpError::QueueBusy { queue: 0, .. }), "{busy}");
+        assert!(matches!(&other, XdpError::OtherProgram { .. }), "{other}");
+        assert!(other.to_string().contains("pagewire"), "{other}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kernel_traffic_passes(&veth);
+        Veth::inside(&veth.near, || drop(open(Veth::NEAR, 2, NEAR)));
+        kernel_traffic_passes(&veth);
+    }
+}
+
+/// Frames in a flood.
+const COUNT: u32 = 50_000;
+
+/// Sends `count` frames as fast as they are taken to a far end that is scheduled apart from us, and
+/// says how many were lost in kicks and how many arrived.
+fn flood(veth: &Veth, config: &XdpConfig, count: u32) -> (u64, u64) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (sockets, opened) = channel();
+        let mut steering = Veth::inside(&veth.far, || steering(NEAR));
+        let stop = &stop;
+        let receiver = scope.spawn(move || {
+            Veth::inside(&veth.far, || {
+                let mut port = XdpPort::open(&XdpConfig::new(Veth::FAR, 0)).unwrap();
+                sockets.send(port.as_fd().try_clone_to_owned().unwrap()).unwrap();
+                let (clock, mut burst) = (Clock::start(), Burst::new());
+                while !stop.load(Ordering::Relaxed) {
+                    port.receive(clock.now(), &mut burst);
+                    drop(burst.drain());
+                    port.wait(clock.now(), Some(clock.now() + Duration::from_millis(5)));
+                }
+                let counters = port.counters();
+                counters.received + counters.no_memory + counters.ring_full
+            })
+        });
+        steering.register(0, opened.recv().unwrap().as_fd()).unwrap();
+        Veth::inside(&veth.far, || steering.attach(Veth::FAR)).unwrap();
+        // Else the far end would work within our kicks, and never be behind.
+        veth.schedule_far_end_apart();
+        let lost = Veth::inside(&veth.near, || {
+            let mut port = XdpPort::open(config).unwrap();
+            let (clock, mut sent) = (Clock::start(), 0);
+            while sent < count {
+                while sent < count
+                    && port.credits() > 0
+                    && let Some(mut frame) = port.allocate()
+                {
+                    fill(&mut frame, sent, 60);
+                    port.transmit(frame).unwrap();
+                    sent += 1;
+                }
+                let _ = port.flush(clock.now());
+                port.receive(clock.now(), &mut Burst::new());
+                assert!(clock.now().since(pagewire_driver::Instant::ZERO) < PATIENCE);
+            }
+            while port.flush(clock.now()) == Flush::BackPressure {}
+            all_memory_is_back(&mut port, config);
+            assert_eq!(port.counters().sent, count.into());
+            port.counters().kick_lost
+        });
+        thread::sleep(Duration::from_millis(100));
+        stop.store(true, Ordering::Relaxed);
+        (lost, receiver.join().unwrap())
+    })
+}
+
+#[test]
+fn frames_lost_by_kicks_are_counted_and_the_default_loses_none() {
+    if !privileged("frames_lost_by_kicks_are_counted_and_the_default_loses_none") {
+        return;
+    }
+    let veth = Veth::new(1);
+    let all = XdpConfig { in_flight: Some(4_096), ..XdpConfig::new(Veth::NEAR, 0) };
+    let (lost, arrived) = flood(&veth, &all, COUNT);
+    assert!(lost > 0, "4,096 frames fit a ring of 256");
+    assert_eq!(lost + arrived, COUNT.into());
+    assert_eq!(flood(&veth, &XdpConfig::new(Veth::NEAR, 0), COUNT), (0, COUNT.into()));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    if !privileged("what_is_wrong_is_named") {
+        return;
+    }
+    let veth = Veth::new(1);
+    Veth::inside(&veth.near, || {
+        let open = |config: &XdpConfig| XdpPort::open(config).unwrap_err().to_string();
+        let good = XdpConfig::new(Veth::NEAR, 0);
+        assert!(open(&XdpConfig::new("nothere0", 0)).contains("no network interface"));
+        assert!(open(&XdpConfig::new(Veth::NEAR, 1)).contains("has no queue 1: it has 1"));
+        let required = XdpConfig { zero_copy: pagewire_driver::ZeroCopy::Required, ..good.clone() };
+        assert!(open(&required).contains("zero-copy was required"));
+        let port = XdpPort::open(&good).unwrap();
+        let chosen = port.chosen().to_string();
+        assert!(chosen.starts_with("near0 queue 0: copy (veth has no zero-copy), "), "{chosen}");
+        drop(port);
+        pair::ip(&format!("-n {} link set near0 mtu 9000", veth.near));
+        assert!(open(&good).contains("the MTU of near0 is 9000"));
+        pair::ip(&format!("-n {} link set near0 down mtu 1500", veth.near));
+        assert!(open(&good).contains("near0 is down"));
+    });
+}
