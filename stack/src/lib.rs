@@ -13,6 +13,7 @@ mod file;
 mod mapping;
 mod network;
 mod transport;
+pub mod user;
 
 pub use disk::{DiskPool, Full, Job, ResidencyCounters};
 pub use file::{FileObject, IN_MEMORY_MAX, Identity};

@@ -1,0 +1,149 @@
+//! The sockets of one core and the memory they stand on.
+//!
+//! smoltcp wants a socket's storage and buffers borrowed for as long as the socket lives, and its
+//! `Interface` walks every socket of the set that it is given. So each slot here has storage for one
+//! socket, and a `SocketSet` of just that socket is put together on the stack for each call.
+//!
+//! Invariants that the `unsafe` relies on:
+//! - `slots` never moves or shrinks: its memory is reserved for the greatest number of slots at the
+//!   start, so the address of a slot's storage is stable.
+//! - The `'static` storage, sockets and buffers that are made up here never leave this module: callers
+//!   get a `&mut Socket` inside a closure, and no socket is taken out of its slot but to be dropped.
+//! - Each slot has a receive buffer of its own. All sockets share one transmit buffer, and nobody ever
+//!   writes to it: bytes are enqueued by length alone, and what smoltcp reads from there is zeroes that
+//!   the sender replaces (see `gather`).
+//! - `Drop` of the arena drops the sockets before the memory they borrow.
+
+#![allow(unsafe_code)]
+
+use memmap2::MmapMut;
+use smoltcp::{
+    iface::{Interface, PollResult, SocketHandle, SocketSet, SocketStorage},
+    phy::Device,
+    socket::tcp::{Socket, SocketBuffer},
+    time::Instant,
+};
+
+/// Bytes that a connection may have in flight and queued in smoltcp.
+pub const TRANSMIT_BUFFER: usize = 1 << 20;
+
+/// Sockets in numbered slots.
+pub struct Arena {
+    slots: Vec<[SocketStorage<'static>; 1]>,
+    capacity: usize,
+    receive_len: usize,
+    receive: MmapMut,
+    transmit: MmapMut,
+}
+
+impl Arena {
+    /// Room for `capacity` sockets with `receive_len` bytes of receive buffer each. Memory is reserved
+    /// now and used as slots are.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `mmap` says, such as ENOMEM.
+    pub fn new(capacity: usize, receive_len: usize) -> std::io::Result<Self> {
+        // smoltcp panics on a remote's segment if a receive buffer is larger than this.
+        let receive_len = receive_len.clamp(1, usize::from(u16::MAX));
+        Ok(Self {
+            slots: Vec::with_capacity(capacity),
+            capacity,
+            receive_len,
+            receive: MmapMut::map_anon((capacity * receive_len).max(1))?,
+            transmit: MmapMut::map_anon(TRANSMIT_BUFFER)?,
+        })
+    }
+
+    /// How many slots there may be.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many slots have been used so far.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Adds an empty slot. There must be room: `len() < capacity()`.
+    pub fn add_slot(&mut self) {
+        assert!(self.slots.len() < self.capacity, "the arena's memory never moves");
+        self.slots.push([SocketStorage::EMPTY]);
+    }
+
+    /// Puts a fresh, closed socket into an empty slot.
+    pub fn open(&mut self, slot: u32) {
+        let offset = slot as usize * self.receive_len;
+        assert!(offset + self.receive_len <= self.receive.len());
+        // SAFETY: the ranges of different slots are disjoint and inside the mapping, which outlives the
+        // socket; the slot's earlier socket, if any, was dropped by `close`.
+        let receive: &'static mut [u8] = unsafe {
+            let start = self.receive.as_mut_ptr().add(offset);
+            std::slice::from_raw_parts_mut(start, self.receive_len)
+        };
+        // SAFETY: inside the mapping, which outlives the socket. All sockets have this same range, which
+        // is sound only because nobody ever writes to it.
+        let transmit: &'static mut [u8] =
+            unsafe { std::slice::from_raw_parts_mut(self.transmit.as_mut_ptr(), TRANSMIT_BUFFER) };
+        let socket = Socket::new(SocketBuffer::new(receive), SocketBuffer::new(transmit));
+        self.set(slot).add(socket);
+    }
+
+    /// Drops the socket of a slot.
+    pub fn close(&mut self, slot: u32) {
+        drop(self.set(slot).remove(SocketHandle::default()));
+    }
+
+    /// Looks at or changes the socket of a slot.
+    pub fn with<R>(&mut self, slot: u32, f: impl FnOnce(&mut Socket<'static>) -> R) -> R {
+        f(self.set(slot).get_mut(SocketHandle::default()))
+    }
+
+    /// Gives the device's next packet to the socket of a slot.
+    pub fn ingress(
+        &mut self,
+        slot: u32,
+        interface: &mut Interface,
+        now: Instant,
+        device: &mut impl Device,
+    ) {
+        interface.poll_ingress_single(now, device, &mut self.set(slot));
+    }
+
+    /// Lets the socket of a slot send at most one segment, and says whether it did.
+    pub fn egress(
+        &mut self,
+        slot: u32,
+        interface: &mut Interface,
+        now: Instant,
+        device: &mut impl Device,
+    ) -> bool {
+        interface.poll_egress(now, device, &mut self.set(slot)) == PollResult::SocketStateChanged
+    }
+
+    /// When the socket of a slot wants to be asked to send; `Instant::ZERO` is now.
+    pub fn poll_at(
+        &mut self,
+        slot: u32,
+        interface: &mut Interface,
+        now: Instant,
+    ) -> Option<Instant> {
+        interface.poll_at(now, &self.set(slot))
+    }
+
+    fn set(&mut self, slot: u32) -> SocketSet<'static> {
+        let storage: *mut [SocketStorage<'static>; 1] = &raw mut self.slots[slot as usize];
+        // SAFETY: the storage stays where it is until the arena is dropped. The set is this module's
+        // alone and is gone before the next one of any slot is made, as the borrow of `self` ends with
+        // the call that made it.
+        let storage: &'static mut [SocketStorage<'static>] = unsafe { &mut *storage };
+        SocketSet::new(storage)
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // Before the mappings that the sockets borrow.
+        self.slots.clear();
+    }
+}

@@ -1,0 +1,171 @@
+//! One connection's state beside its socket: identity, phase, what it sends and has received.
+
+use std::net::IpAddr;
+
+use pagewire_driver::{Instant, MacAddress};
+
+use super::{config::UserLimits, flow_table::Flow, sequence::ahead, tx_map::TxMap};
+use crate::{CloseReason, ConnectionId};
+
+/// Where a connection is in its life. TCP's own state is the socket's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// The slot is free.
+    Vacant,
+    /// A SYN has come and nobody has been told.
+    Embryonic,
+    /// Our SYN is out.
+    Connecting,
+    /// Established, and open for the caller.
+    Open,
+    /// The caller has closed it; what was submitted is still being sent.
+    Closing,
+    /// To be reset as soon as there is a frame for it, for this reason.
+    Aborting(CloseReason),
+}
+
+/// See the module.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that hold independently of each other")]
+pub struct Connection {
+    /// How often the slot had been used before.
+    pub generation: u32,
+    /// The 4-tuple.
+    pub flow: Flow,
+    /// The 4-tuple's hash.
+    pub hash: u64,
+    /// Where in its life it is.
+    pub phase: Phase,
+    /// What there is to send.
+    pub tx: TxMap,
+    /// Offset in the stream up to which file bytes are known to be in memory.
+    pub resident_end: u64,
+    /// Whether a helper has been asked for the bytes behind that.
+    pub awaits_disk: bool,
+    /// Received bytes; the first `consumed` of them are done with.
+    pub received: Vec<u8>,
+    /// See `received`.
+    pub consumed: usize,
+    /// Whether more bytes wait in the socket for room in `received`.
+    pub holds_back: bool,
+    /// Whether the peer's FIN has been reported.
+    pub peer_closed: bool,
+    /// Whether the socket has been told to send a FIN.
+    pub fin_queued: bool,
+    /// Whether it is in the list of connections that may have something to send.
+    pub ready: bool,
+    /// Sequence numbers and timestamps.
+    pub sequence: SequenceState,
+    /// When the present phase began; for `Closing`, when our FIN was acknowledged.
+    pub since: Instant,
+    /// Last segment from the peer.
+    pub heard: Instant,
+    /// When the oldest unacknowledged byte may have been sent.
+    pub unacknowledged_since: Option<Instant>,
+    /// The next hop's MAC address, as of this generation of the neighbour table.
+    pub next_hop: Option<(MacAddress, u32)>,
+}
+
+/// Sequence numbers and timestamps, as far as the defences need them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SequenceState {
+    /// Our initial sequence number.
+    pub initial_sent: u32,
+    /// Behind the highest sequence number ever sent.
+    pub sent_end: u32,
+    /// The peer's initial sequence number.
+    pub initial_received: u32,
+    /// Bytes taken out of the socket's receive buffer, modulo 2^32.
+    pub drained: u32,
+    /// The next sequence number expected from the peer.
+    pub receive_next: u32,
+    /// The peer's latest timestamp, if it sends any (RFC 7323).
+    pub recent_timestamp: Option<u32>,
+    /// No challenge ACK before this (RFC 5961 section 10).
+    pub challenge_after: Instant,
+}
+
+impl Connection {
+    /// A free slot.
+    pub fn vacant() -> Self {
+        let nowhere = ([0, 0, 0, 0], 0).into();
+        Self {
+            generation: 0,
+            flow: Flow { peer: nowhere, local: nowhere },
+            hash: 0,
+            phase: Phase::Vacant,
+            tx: TxMap::default(),
+            resident_end: 0,
+            awaits_disk: false,
+            received: Vec::new(),
+            consumed: 0,
+            holds_back: false,
+            peer_closed: false,
+            fin_queued: false,
+            ready: false,
+            sequence: SequenceState::default(),
+            since: Instant::ZERO,
+            heard: Instant::ZERO,
+            unacknowledged_since: None,
+            next_hop: None,
+        }
+    }
+
+    /// Makes a vacant slot the connection of `flow`.
+    pub fn occupy(&mut self, now: Instant, flow: Flow, hash: u64, phase: Phase) {
+        let (generation, tx) = (self.generation, std::mem::take(&mut self.tx));
+        *self =
+            Self { generation, flow, hash, phase, tx, since: now, heard: now, ..Self::vacant() };
+    }
+
+    /// Its id, given its slot.
+    pub fn id(&self, slot: u32) -> ConnectionId {
+        ConnectionId { slot, generation: self.generation }
+    }
+
+    /// Whether the caller knows of it.
+    pub fn is_known(&self) -> bool {
+        !matches!(self.phase, Phase::Vacant | Phase::Embryonic)
+    }
+
+    /// Whether incoming bytes have nobody to go to.
+    pub fn discards(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Aborting(_))
+    }
+
+    /// Received bytes that are not consumed.
+    pub fn unconsumed(&self) -> &[u8] {
+        &self.received[self.consumed..]
+    }
+
+    /// The sequence number of the first unacknowledged byte of the stream.
+    pub fn unacknowledged(&self) -> u32 {
+        self.sequence.initial_sent.wrapping_add(1).wrapping_add(self.tx.acknowledged() as u32)
+    }
+
+    /// The stream offset of a sequence number near the present ones. `None` before the stream.
+    pub fn offset_of(&self, sequence: u32) -> Option<u64> {
+        let ahead = ahead(sequence, self.unacknowledged());
+        self.tx.acknowledged().checked_add_signed(i64::from(ahead))
+    }
+
+    /// When the connection is to be given up or let go, unless something happens.
+    pub fn deadline(&self, limits: &UserLimits) -> Option<Instant> {
+        match self.phase {
+            Phase::Vacant | Phase::Aborting(_) => None,
+            Phase::Embryonic | Phase::Connecting => Some(self.since + limits.handshake),
+            Phase::Open | Phase::Closing => match self.unacknowledged_since {
+                Some(since) => Some(since.max(self.heard) + limits.silence),
+                None if self.phase == Phase::Closing && self.fin_queued => {
+                    Some(self.since + limits.linger)
+                }
+                None => None,
+            },
+        }
+    }
+
+    /// The peer's address.
+    pub fn peer_ip(&self) -> IpAddr {
+        self.flow.peer.ip()
+    }
+}

@@ -1,0 +1,215 @@
+//! Which slot holds the connection of a 4-tuple: a keyed hash table with room for prefetching.
+//!
+//! Open addressing with linear probing and backward-shift deletion: no tombstones, so the table never
+//! degrades. An entry is the flow's whole 64-bit hash and a slot number; the 4-tuple itself is in the
+//! slot, and the caller compares it there. The hash is keyed with secret random numbers, so that a
+//! remote party cannot pile flows into one bucket.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// A connection's two ends, seen from here.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Flow {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+}
+
+/// The secret of the hash.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowKey([u64; 4]);
+
+impl FlowKey {
+    /// A key from secret random numbers.
+    pub fn new(secret: [u64; 4]) -> Self {
+        Self(secret)
+    }
+
+    /// The flow's hash.
+    pub fn hash(&self, flow: &Flow) -> u64 {
+        let Self([k0, k1, k2, k3]) = *self;
+        let ports = u64::from(flow.peer.port()) << 16 | u64::from(flow.local.port());
+        let (peer, local) = (halves(flow.peer.ip()), halves(flow.local.ip()));
+        let front = fold_multiply(peer.0 ^ k0, peer.1 ^ k1);
+        let back = fold_multiply(local.0 ^ k2, local.1 ^ ports ^ k3);
+        fold_multiply(front ^ k3, back ^ ports.wrapping_add(k0))
+    }
+}
+
+fn halves(address: IpAddr) -> (u64, u64) {
+    match address {
+        IpAddr::V4(address) => (u64::from(u32::from(address)), 4),
+        IpAddr::V6(address) => {
+            let bits = u128::from(address);
+            ((bits >> 64) as u64, bits as u64)
+        }
+    }
+}
+
+/// Both halves of the 128-bit product, folded.
+fn fold_multiply(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    hash: u64,
+    /// `VACANT` or a slot.
+    slot: u32,
+}
+
+const VACANT: u32 = u32::MAX;
+
+/// Maps hashes to slots. Never more than half full.
+pub struct FlowTable {
+    entries: Box<[Entry]>,
+    mask: usize,
+    len: usize,
+}
+
+impl FlowTable {
+    /// A table for up to `capacity` flows.
+    pub fn new(capacity: usize) -> Self {
+        let size = (capacity.max(8) * 2).next_power_of_two();
+        let entries = vec![Entry { hash: 0, slot: VACANT }; size].into_boxed_slice();
+        Self { entries, mask: size - 1, len: 0 }
+    }
+
+    /// How many flows are in the table.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The slot of a flow with this hash for which `is_it` holds.
+    pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut index = hash as usize & self.mask;
+        loop {
+            let entry = self.entries[index];
+            if entry.slot == VACANT {
+                return None;
+            }
+            if entry.hash == hash && is_it(entry.slot) {
+                return Some(entry.slot);
+            }
+            index = (index + 1) & self.mask;
+        }
+    }
+
+    /// Adds a flow that is not in the table. False, and nothing done, if the table is full.
+    #[must_use]
+    pub fn insert(&mut self, hash: u64, slot: u32) -> bool {
+        if self.len * 2 >= self.entries.len() {
+            return false;
+        }
+        let mut index = hash as usize & self.mask;
+        while self.entries[index].slot != VACANT {
+            index = (index + 1) & self.mask;
+        }
+        self.entries[index] = Entry { hash, slot };
+        self.len += 1;
+        true
+    }
+
+    /// Removes the flow in `slot`. False if there is none.
+    pub fn remove(&mut self, hash: u64, slot: u32) -> bool {
+        let mut hole = hash as usize & self.mask;
+        while self.entries[hole].slot != slot || self.entries[hole].hash != hash {
+            if self.entries[hole].slot == VACANT {
+                return false;
+            }
+            hole = (hole + 1) & self.mask;
+        }
+        let mut next = hole;
+        loop {
+            next = (next + 1) & self.mask;
+            let entry = self.entries[next];
+            if entry.slot == VACANT {
+                break;
+            }
+            let origin = entry.hash as usize & self.mask;
+            // May this entry move back to the hole without passing where its probing starts?
+            if next.wrapping_sub(origin) & self.mask >= next.wrapping_sub(hole) & self.mask {
+                self.entries[hole] = entry;
+                hole = next;
+            }
+        }
+        self.entries[hole].slot = VACANT;
+        self.len -= 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn flow(peer: &str, local: &str) -> Flow {
+        Flow { peer: peer.parse().unwrap(), local: local.parse().unwrap() }
+    }
+
+    #[test]
+    fn the_hash_depends_on_every_part_of_the_flow_and_on_the_key() {
+        let flows = [
+            flow("10.0.0.1:1000", "10.0.0.9:80"),
+            flow("10.0.0.2:1000", "10.0.0.9:80"),
+            flow("10.0.0.1:1001", "10.0.0.9:80"),
+            flow("10.0.0.1:1000", "10.0.0.8:80"),
+            flow("10.0.0.1:1000", "10.0.0.9:81"),
+            flow("[fd00::1]:1000", "[fd00::9]:80"),
+            flow("[fd00:0:0:1::1]:1000", "[fd00::9]:80"),
+        ];
+        let keys = [FlowKey::new([1, 2, 3, 4]), FlowKey::new([1, 2, 3, 5])];
+        let mut hashes: Vec<_> =
+            keys.iter().flat_map(|key| flows.iter().map(|flow| key.hash(flow))).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), keys.len() * flows.len());
+    }
+
+    #[test]
+    fn a_full_table_refuses_and_stays_whole() {
+        let mut table = FlowTable::new(8);
+        let mut kept = 0;
+        while table.insert(u64::from(kept) * 7, kept) {
+            kept += 1;
+        }
+        assert!(kept >= 8);
+        for slot in 0..kept {
+            assert_eq!(table.find(u64::from(slot) * 7, |_| true), Some(slot));
+        }
+    }
+
+    proptest! {
+        /// Few distinct hashes, so that probes collide and wrap around.
+        #[test]
+        fn inserts_and_removals_agree_with_a_map(
+            steps in prop::collection::vec((0u64..24, any::<bool>()), 0..400),
+        ) {
+            let mut table = FlowTable::new(24);
+            let mut model: HashMap<u64, u32> = HashMap::new();
+            let mut next_slot = 0;
+            for (flow, add) in steps {
+                // Hashes that share a home near the end of the table.
+                let hash = (flow % 5) + 28 + ((flow / 5) << 32);
+                if add && !model.contains_key(&hash) {
+                    prop_assert!(table.insert(hash, next_slot));
+                    model.insert(hash, next_slot);
+                    next_slot += 1;
+                } else if let Some(slot) = model.remove(&hash) {
+                    prop_assert!(table.remove(hash, slot));
+                    prop_assert!(!table.remove(hash, slot));
+                }
+                prop_assert_eq!(table.len(), model.len());
+                for (&hash, &slot) in &model {
+                    prop_assert_eq!(table.find(hash, |found| found == slot), Some(slot));
+                }
+            }
+        }
+    }
+}

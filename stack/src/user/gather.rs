@@ -1,0 +1,50 @@
+//! Payload from where it lies into a frame: response heads and file bytes, found by stream offset.
+
+#![allow(unsafe_code)]
+
+use super::{
+    checksum::Sum,
+    tx_map::{Stretch, TxMap},
+};
+use crate::{CloseReason, FileObject};
+
+/// Fills `payload` with the stream's bytes from `offset` on and returns their sum.
+///
+/// The last bytes of a file range count only if the file is still what it was when it was opened, so a
+/// response whose file was cut or replaced on the way is never completed.
+///
+/// # Errors
+///
+/// Why the connection must be given up: the file behind the bytes has changed, or the map does not
+/// cover them.
+pub fn gather(tx: &TxMap, offset: u64, payload: &mut [u8]) -> Result<Sum, CloseReason> {
+    let mut filled = 0;
+    while filled < payload.len() {
+        let rest = &mut payload[filled..];
+        match tx.stretch(offset + filled as u64, rest.len()) {
+            Some(Stretch::Bytes(bytes)) => {
+                rest[..bytes.len()].copy_from_slice(bytes);
+                filled += bytes.len();
+            }
+            Some(Stretch::File { range, start, len, is_last }) => {
+                copy(&range.object, start, &mut rest[..len])?;
+                if is_last && !range.object.is_current() {
+                    return Err(CloseReason::ContentChanged);
+                }
+                filled += len;
+            }
+            None => return Err(CloseReason::Aborted),
+        }
+    }
+    Ok(Sum::of(payload))
+}
+
+/// Copies bytes of a file object from `start` on.
+fn copy(object: &FileObject, start: u64, into: &mut [u8]) -> Result<(), CloseReason> {
+    let from = object.pointer(start, into.len()).ok_or(CloseReason::ContentChanged)?;
+    // SAFETY: `pointer` vouches for that many readable bytes while the object lives, which the borrow
+    // makes sure of; a frame's memory does not overlap them. They may change meanwhile, so they are
+    // only copied, and what was copied counts only if the mapping was whole then.
+    unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+    if object.is_damaged() { Err(CloseReason::ContentChanged) } else { Ok(()) }
+}

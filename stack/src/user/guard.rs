@@ -1,0 +1,175 @@
+//! Which segments a connection's socket gets to see: blind attacks and old duplicates stop here
+//! (RFC 5961, RFC 7323 section 5).
+
+use std::time::Duration;
+
+use pagewire_driver::Instant;
+
+use super::{
+    connection::SequenceState,
+    counters::DropCause,
+    packet::{Segment, flags},
+    sequence::ahead,
+};
+
+/// Distance between sequence numbers beyond which a segment cannot be of this connection. Half of what
+/// comparison modulo 2^32 allows; windows are far smaller.
+const FAR: u32 = 1 << 30;
+/// Least time between two challenge ACKs of one connection.
+const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What to do with a segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Give it to the socket.
+    Pass,
+    /// Drop it.
+    Drop(DropCause),
+    /// Drop it and acknowledge what was received so far.
+    Challenge(DropCause),
+}
+
+/// Judges a segment of a connection past its handshake. `unacknowledged` is the first sequence number
+/// not yet acknowledged, `window` the receive window.
+pub fn judge(
+    state: &mut SequenceState,
+    now: Instant,
+    segment: &Segment<'_>,
+    unacknowledged: u32,
+    window: u32,
+) -> Verdict {
+    let early = ahead(segment.sequence, state.receive_next);
+    if early.unsigned_abs() > FAR {
+        return Verdict::Drop(DropCause::BadSequence);
+    }
+    if segment.has(flags::RST) {
+        // RFC 5961 section 3.2.
+        return match segment.sequence.wrapping_sub(state.receive_next) {
+            0 => Verdict::Pass,
+            ahead if ahead < window => challenge(state, now, DropCause::InexactReset),
+            _ => Verdict::Drop(DropCause::InexactReset),
+        };
+    }
+    if segment.has(flags::SYN) {
+        // RFC 5961 section 4.2.
+        return challenge(state, now, DropCause::SynOnConnection);
+    }
+    if segment.has(flags::ACK) {
+        // RFC 5961 section 5.2.
+        let beyond = ahead(segment.acknowledgement, state.sent_end) > 0;
+        let old = ahead(unacknowledged, segment.acknowledgement);
+        if beyond || old.unsigned_abs() > FAR {
+            return challenge(state, now, DropCause::BadAcknowledgement);
+        }
+    }
+    if let (Some(recent), Some((timestamp, _))) = (state.recent_timestamp, segment.timestamps) {
+        if ahead(timestamp, recent) < 0 {
+            // A bare acknowledgement overtaken by another one is harmless.
+            if segment.sequence_len() > 0 {
+                return challenge(state, now, DropCause::OldTimestamp);
+            }
+        } else if early <= 0 {
+            state.recent_timestamp = Some(timestamp);
+        }
+    }
+    Verdict::Pass
+}
+
+fn challenge(state: &mut SequenceState, now: Instant, cause: DropCause) -> Verdict {
+    if now < state.challenge_after {
+        return Verdict::Drop(cause);
+    }
+    state.challenge_after = now + CHALLENGE_INTERVAL;
+    Verdict::Challenge(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::flow_table::Flow;
+
+    fn state() -> SequenceState {
+        SequenceState {
+            sent_end: 5_000,
+            receive_next: 1_000,
+            recent_timestamp: Some(70),
+            ..SequenceState::default()
+        }
+    }
+
+    fn judge_one(state: &mut SequenceState, now: Instant, segment: Segment<'_>) -> Verdict {
+        judge(state, now, &segment, 4_000, 4_096)
+    }
+
+    fn segment(flags: u8, sequence: u32, acknowledgement: u32) -> Segment<'static> {
+        let nowhere = ([0, 0, 0, 0], 0).into();
+        Segment {
+            flow: Flow { peer: nowhere, local: nowhere },
+            packet: &[],
+            sequence,
+            acknowledgement,
+            flags,
+            payload_len: 0,
+            timestamps: None,
+        }
+    }
+
+    #[test]
+    fn only_the_exact_reset_passes() {
+        let now = Instant::from_millis(10_000);
+        let reset = |sequence| judge_one(&mut state(), now, segment(flags::RST, sequence, 0));
+        assert_eq!(reset(1_000), Verdict::Pass);
+        assert_eq!(reset(1_001), Verdict::Challenge(DropCause::InexactReset));
+        assert_eq!(reset(999), Verdict::Drop(DropCause::InexactReset));
+        assert_eq!(reset(1_000 + 4_096), Verdict::Drop(DropCause::InexactReset));
+    }
+
+    #[test]
+    fn challenges_are_rate_limited() {
+        let (mut state, now) = (state(), Instant::from_millis(10_000));
+        let syn = segment(flags::SYN, 1_000, 0);
+        assert_eq!(judge_one(&mut state, now, syn), Verdict::Challenge(DropCause::SynOnConnection));
+        assert_eq!(judge_one(&mut state, now, syn), Verdict::Drop(DropCause::SynOnConnection));
+        let later = now + CHALLENGE_INTERVAL;
+        assert_eq!(
+            judge_one(&mut state, later, syn),
+            Verdict::Challenge(DropCause::SynOnConnection)
+        );
+    }
+
+    #[test]
+    fn an_acknowledgement_of_what_was_not_sent_is_dropped() {
+        let now = Instant::from_millis(10_000);
+        let ack = |number| judge_one(&mut state(), now, segment(flags::ACK, 1_000, number));
+        assert_eq!(ack(4_000), Verdict::Pass);
+        assert_eq!(ack(5_000), Verdict::Pass);
+        assert_eq!(ack(5_001), Verdict::Challenge(DropCause::BadAcknowledgement));
+        assert_eq!(
+            ack(4_000u32.wrapping_sub(FAR + 1)),
+            Verdict::Challenge(DropCause::BadAcknowledgement)
+        );
+    }
+
+    #[test]
+    fn an_older_timestamp_is_an_old_duplicate_and_a_newer_one_is_kept() {
+        let (mut state, now) = (state(), Instant::from_millis(10_000));
+        let stamped = |timestamp| Segment {
+            timestamps: Some((timestamp, 0)),
+            payload_len: 1,
+            ..segment(flags::ACK, 1_000, 4_000)
+        };
+        assert_eq!(
+            judge_one(&mut state, now, stamped(69)),
+            Verdict::Challenge(DropCause::OldTimestamp)
+        );
+        assert_eq!(judge_one(&mut state, now, stamped(80)), Verdict::Pass);
+        assert_eq!(state.recent_timestamp, Some(80));
+    }
+
+    #[test]
+    fn a_sequence_number_half_a_space_away_is_dropped() {
+        let now = Instant::from_millis(10_000);
+        let far = segment(flags::ACK, 1_000u32.wrapping_sub(FAR + 1), 4_000);
+        assert_eq!(judge_one(&mut state(), now, far), Verdict::Drop(DropCause::BadSequence));
+    }
+}

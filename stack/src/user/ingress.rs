@@ -1,0 +1,250 @@
+//! The receive side of a turn: whose packet is it, and may its socket see it?
+
+use pagewire_driver::{Instant, Port};
+use smoltcp::wire::IpListenEndpoint;
+
+use super::{
+    Connection, DropCause, Phase, UserStack,
+    egress::Emitted,
+    guard::{self, Verdict},
+    isn::IsnGenerator,
+    mesh::{MOST_SHARDS, Message},
+    packet::{self, Parsed, Segment, flags},
+    reply::{self, BareSegment},
+    smoltcp_time,
+    time_wait::Answer,
+};
+
+/// Most messages of other cores that one turn takes.
+const MESSAGES_PER_TURN: usize = 128;
+
+/// How a packet came to this core.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    /// From our queue.
+    Queue,
+    /// From another core, which takes us for the owner.
+    Directed,
+    /// From another core, which asks everybody.
+    Question { from: u8, number: u32 },
+}
+
+impl<P: Port> UserStack<P> {
+    /// Handles a burst of frames.
+    pub(super) fn receive_burst(&mut self, now: Instant) {
+        let mut burst = std::mem::take(&mut self.burst);
+        self.port.receive(now, &mut burst);
+        let capabilities = *self.port.capabilities();
+        for frame in burst.drain() {
+            let verified = capabilities.checksums.receive_verified;
+            match packet::parse(frame.bytes(), capabilities.mac, verified) {
+                Ok(Parsed::Tcp(segment)) => self.segment(now, &segment, Origin::Queue),
+                Ok(Parsed::Arp(arp)) => self.arp(now, &arp),
+                Ok(Parsed::Icmpv4(message)) => self.icmpv4(now, &message),
+                Ok(Parsed::Icmpv6(message)) => self.icmpv6(now, &message),
+                Err(cause) => self.counters.drop_frame(cause),
+            }
+        }
+        self.burst = burst;
+    }
+
+    /// Handles what other cores have sent. Says whether there may be more.
+    pub(super) fn receive_messages(&mut self, now: Instant) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(message) = self.mesh.receive() else { return };
+            match message {
+                Message::Packet(packet) => self.hopped(now, &packet, Origin::Directed),
+                Message::Question { packet, from, number } => {
+                    self.hopped(now, &packet, Origin::Question { from, number });
+                }
+                Message::Answer { number, known } => {
+                    if let Some(packet) = self.questions.answered(number, known)
+                        && let Some(segment) = packet::parse_again(&packet)
+                    {
+                        self.refuse(now, &segment);
+                    }
+                }
+                Message::Neighbor(address, mac) => self.learn(now, address, mac),
+            }
+        }
+        // More may be waiting: do not sleep before the next turn.
+        self.port.waker().wake();
+    }
+
+    fn hopped(&mut self, now: Instant, packet: &[u8], origin: Origin) {
+        self.counters.hopped_in += 1;
+        if let Some(segment) = packet::parse_again(packet) {
+            self.segment(now, &segment, origin);
+        }
+    }
+
+    fn segment(&mut self, now: Instant, segment: &Segment<'_>, origin: Origin) {
+        self.counters.segments_received += 1;
+        let hash = self.flow_key.hash(&segment.flow);
+        let connections = &self.connections;
+        let slot = self.flows.find(hash, |slot| {
+            let connection = &connections[slot as usize];
+            connection.flow == segment.flow && fits_handshake(connection, segment)
+        });
+        match slot {
+            Some(slot) => {
+                if let Origin::Question { from, number } = origin {
+                    // If the answer is lost the question just stays open.
+                    let _ = self.mesh.send(from, Message::Answer { number, known: true });
+                }
+                self.known(now, slot, segment);
+            }
+            None => self.unknown(now, segment, hash, origin),
+        }
+    }
+
+    /// A segment of a connection that is here.
+    fn known(&mut self, now: Instant, slot: u32, segment: &Segment<'_>) {
+        let window = self.limits.receive_window as u32;
+        let connection = &mut self.connections[slot as usize];
+        if !matches!(connection.phase, Phase::Embryonic | Phase::Connecting) {
+            let unacknowledged = connection.unacknowledged();
+            let state = &mut connection.sequence;
+            match guard::judge(state, now, segment, unacknowledged, window) {
+                Verdict::Pass => {}
+                Verdict::Drop(cause) => return self.counters.drop_frame(cause),
+                Verdict::Challenge(cause) => {
+                    self.counters.drop_frame(cause);
+                    return self.acknowledge_again(now, slot);
+                }
+            }
+        }
+        let connection = &mut self.connections[slot as usize];
+        connection.heard = now;
+        if connection.phase == Phase::Connecting && segment.has(flags::SYN) {
+            connection.sequence.begin_receiving(segment);
+        }
+        let mut device = self.scratch.device(segment.packet);
+        self.arena.ingress(slot, &mut self.interface, smoltcp_time(now), &mut device);
+        if let Emitted::Abort(reason) = self.emit(now, slot) {
+            return self.abort(slot, reason);
+        }
+        self.settle(now, slot);
+    }
+
+    /// A segment of no connection that is here.
+    fn unknown(&mut self, now: Instant, segment: &Segment<'_>, hash: u64, origin: Origin) {
+        match self.time_wait.answer(now, segment) {
+            Answer::NotHere | Answer::Reopen => {}
+            Answer::Ignore => return,
+            Answer::Acknowledge(sequence, acknowledgement) => {
+                let bare = BareSegment {
+                    sequence,
+                    acknowledgement,
+                    flags: flags::ACK,
+                    window: 0,
+                    timestamps: segment.timestamps.map(|(tsval, _)| (self.timestamp(now), tsval)),
+                };
+                let flow = segment.flow;
+                return self.send_own(now, flow.peer.ip(), |packet| {
+                    reply::bare_segment(packet, &flow, &bare)
+                });
+            }
+        }
+        let opens = segment.has(flags::SYN) && !segment.has(flags::ACK);
+        if opens && self.listen == Some(segment.flow.local.port()) && self.serves(segment) {
+            return self.accept(now, segment, hash);
+        }
+        match origin {
+            Origin::Question { from, number } => {
+                let _ = self.mesh.send(from, Message::Answer { number, known: false });
+            }
+            Origin::Queue if self.mesh.shards() > 1 && !opens => self.find_owner(segment),
+            Origin::Queue | Origin::Directed => self.refuse(now, segment),
+        }
+    }
+
+    /// Passes a segment on to the core that its echoed timestamp names, or else asks everybody.
+    fn find_owner(&mut self, segment: &Segment<'_>) {
+        let owner = segment.timestamps.map(|(_, echo)| (echo as usize % MOST_SHARDS) as u8);
+        let sent = match owner {
+            Some(owner)
+                if owner != self.mesh.shard() && usize::from(owner) < self.mesh.shards() =>
+            {
+                self.mesh.send(owner, Message::Packet(segment.packet.into()))
+            }
+            _ => {
+                self.counters.questions += 1;
+                self.questions.ask(&self.mesh, segment.packet)
+            }
+        };
+        if sent {
+            self.counters.hopped_out += 1;
+        } else {
+            self.counters.drop_frame(DropCause::MeshFull);
+        }
+    }
+
+    /// Resets a segment of no connection.
+    fn refuse(&mut self, now: Instant, segment: &Segment<'_>) {
+        self.counters.drop_frame(DropCause::NoConnection);
+        if segment.has(flags::RST) || !self.serves(segment) {
+            return;
+        }
+        self.counters.resets_sent += 1;
+        self.send_own(now, segment.flow.peer.ip(), |packet| reply::reset(packet, segment));
+    }
+
+    fn serves(&self, segment: &Segment<'_>) -> bool {
+        self.addresses.iter().any(|served| served.address() == segment.flow.local.ip())
+    }
+
+    /// A SYN for the port that we listen on.
+    fn accept(&mut self, now: Instant, segment: &Segment<'_>, hash: u64) {
+        let Some(slot) = self.take_slot() else {
+            return self.counters.drop_frame(DropCause::NoSlot);
+        };
+        if !self.flows.insert(hash, slot) {
+            self.vacant.push(slot);
+            return self.counters.drop_frame(DropCause::NoSlot);
+        }
+        let flow = segment.flow;
+        let connection = &mut self.connections[slot as usize];
+        connection.occupy(now, flow, hash, Phase::Embryonic);
+        connection.sequence.begin_receiving(segment);
+        self.open_socket(slot);
+        let endpoint =
+            IpListenEndpoint { addr: Some(flow.local.ip().into()), port: flow.local.port() };
+        let listening = self.arena.with(slot, |socket| socket.listen(endpoint).is_ok());
+        let isn = self.isn.isn(now, &flow);
+        let mut interface = IsnGenerator::interface(isn, &self.cidrs, &mut self.scratch);
+        let mut device = self.scratch.device(segment.packet);
+        self.arena.ingress(slot, &mut interface, smoltcp_time(now), &mut device);
+        if !listening || self.arena.with(slot, |socket| socket.is_listening()) {
+            self.counters.drop_frame(DropCause::MalformedSegment);
+            return self.release(slot, crate::CloseReason::Aborted);
+        }
+        self.mark_ready(slot);
+    }
+
+    /// Sends what was received so far again: a challenge ACK (RFC 5961).
+    fn acknowledge_again(&mut self, now: Instant, slot: u32) {
+        let tsval = self.timestamp(now);
+        let window = self.arena.with(slot, |socket| {
+            u16::try_from(socket.recv_capacity() - socket.recv_queue()).unwrap_or(u16::MAX)
+        });
+        let connection = &self.connections[slot as usize];
+        let (flow, sequence) = (connection.flow, &connection.sequence);
+        let bare = BareSegment {
+            sequence: sequence.sent_end,
+            acknowledgement: sequence.receive_next,
+            flags: flags::ACK,
+            window,
+            timestamps: sequence.recent_timestamp.map(|recent| (tsval, recent)),
+        };
+        self.send_own(now, flow.peer.ip(), |packet| reply::bare_segment(packet, &flow, &bare));
+    }
+}
+
+/// Whether the segment can be of this connection's handshake. An ACK for another initial sequence
+/// number belongs to a handshake that another core has begun with the same peer.
+fn fits_handshake(connection: &Connection, segment: &Segment<'_>) -> bool {
+    connection.phase != Phase::Embryonic
+        || !segment.has(flags::ACK)
+        || segment.acknowledgement == connection.sequence.sent_end
+}

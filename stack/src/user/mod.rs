@@ -1,0 +1,255 @@
+//! The user-level stack: smoltcp over one queue, with everything around it that smoltcp has not.
+//!
+//! One [`UserStack`] runs on one core and owns one [`Port`] and all connections whose packets arrive
+//! there. smoltcp does the handshake, reception, windows and closing, one socket at a time; the files
+//! here find the socket, guard it, gather what it sends, and speak with the link. A turn ([`poll`]):
+//!
+//! 1. `egress`: connections that may have something to send, by turns, as far as there are frames.
+//! 2. `ingress`: messages of other cores and a burst of frames; parse, find, guard, smoltcp, settle.
+//! 3. Timers, neighbours, the disk's answers.
+//! 4. `egress` again, for answers that arose in between, and one flush.
+//!
+//! What is deliberately absent: threads, locks, clocks, IP fragments, and any copy of a file's bytes.
+//!
+//! [`poll`]: crate::Transport::poll
+
+mod arena;
+mod checksum;
+mod config;
+mod connection;
+mod counters;
+mod device;
+mod egress;
+mod flow_table;
+mod gather;
+mod guard;
+mod ingress;
+mod isn;
+mod link;
+mod mesh;
+mod neighbor;
+mod packet;
+mod reply;
+mod resolution;
+mod sequence;
+mod settle;
+mod time_wait;
+mod timer_wheel;
+mod transport;
+mod tx_map;
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    io,
+};
+
+use crossbeam_channel::{Receiver, Sender};
+use pagewire_driver::{Burst, Instant, Port};
+use smoltcp::{iface::Interface, wire::IpCidr};
+
+use self::{
+    arena::Arena,
+    connection::{Connection, Phase},
+    device::Scratch,
+    flow_table::{FlowKey, FlowTable},
+    isn::IsnGenerator,
+    mesh::Questions,
+    neighbor::Neighbors,
+    time_wait::TimeWait,
+    timer_wheel::TimerWheel,
+};
+use crate::{CloseReason, Event, NetworkView, disk::Residency};
+
+pub use self::{
+    config::{MOST_ADDRESSES, ServedAddress, UserConfig, UserLimits},
+    counters::{DropCause, UserCounters},
+    mesh::{MOST_SHARDS, Mesh},
+};
+
+/// A TCP/IP stack on one queue. See the module.
+pub struct UserStack<P: Port> {
+    port: P,
+    burst: Burst,
+    now: Instant,
+
+    addresses: Vec<ServedAddress>,
+    listen: Option<u16>,
+    limits: UserLimits,
+
+    scratch: Scratch,
+    interface: Interface,
+    cidrs: Vec<IpCidr>,
+    isn: IsnGenerator,
+
+    arena: Arena,
+    connections: Vec<Connection>,
+    vacant: Vec<u32>,
+    flow_key: FlowKey,
+    flows: FlowTable,
+    time_wait: TimeWait,
+    next_port: u16,
+
+    wheel: TimerWheel,
+    expired: Vec<u32>,
+    ready: VecDeque<u32>,
+
+    mesh: Mesh,
+    questions: Questions,
+    neighbors: Neighbors,
+    network: NetworkView,
+    network_updates: Option<Receiver<NetworkView>>,
+    probe: Option<Sender<std::net::IpAddr>>,
+    residency: Residency,
+
+    /// Spare buffers: parts that were sent, and receive buffers of connections that need none now.
+    part_buffers: Vec<Vec<u8>>,
+    head_buffers: Vec<Vec<u8>>,
+    events: Vec<Event>,
+    counters: UserCounters,
+    back_pressure: bool,
+}
+
+/// Most spare buffers of a kind.
+const MOST_SPARE: usize = 1_024;
+/// Largest buffer that is kept for another use, in bytes.
+const LARGEST_SPARE: usize = 64 * 1_024;
+
+impl<P: Port> UserStack<P> {
+    /// A stack on `port`. `now` is the present on the clock that [`poll`](crate::Transport::poll) will
+    /// be called with.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for no or too many addresses; whatever `mmap` says for the connections' memory.
+    pub fn new(port: P, now: Instant, config: UserConfig) -> io::Result<Self> {
+        let UserConfig { addresses, listen, limits, mesh, disk, network, probe } = config;
+        if addresses.is_empty() || addresses.len() > MOST_ADDRESSES {
+            let text = format!("a stack needs 1 to {MOST_ADDRESSES} addresses");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let cidrs: Vec<IpCidr> = addresses
+            .iter()
+            .map(|served| IpCidr::new(served.address().into(), served.prefix.length()))
+            .collect();
+        let mut scratch = Scratch::new(port.capabilities().mtu);
+        let secret = RandomState::new();
+        let random = |number: u64| secret.hash_one(number);
+        let interface = isn::interface(random(0), &cidrs, &mut scratch);
+        mesh.set_waker(port.waker());
+        let residency = Residency::new(&disk, port.waker());
+        Ok(Self {
+            port,
+            burst: Burst::new(),
+            now,
+            addresses,
+            listen,
+            limits,
+            scratch,
+            interface,
+            cidrs,
+            isn: IsnGenerator::new(),
+            arena: Arena::new(limits.connections, limits.receive_window)?,
+            connections: Vec::new(),
+            vacant: Vec::new(),
+            flow_key: FlowKey::new([random(1), random(2), random(3), random(4)]),
+            flows: FlowTable::new(limits.connections),
+            time_wait: TimeWait::default(),
+            next_port: random(5) as u16,
+            wheel: TimerWheel::new(now),
+            expired: Vec::new(),
+            ready: VecDeque::new(),
+            mesh,
+            questions: Questions::default(),
+            neighbors: Neighbors::default(),
+            network: NetworkView::default(),
+            network_updates: network,
+            probe,
+            residency,
+            part_buffers: Vec::new(),
+            head_buffers: Vec::new(),
+            events: Vec::new(),
+            counters: UserCounters::default(),
+            back_pressure: false,
+        })
+    }
+
+    /// What this stack has counted.
+    pub fn counters(&self) -> &UserCounters {
+        &self.counters
+    }
+
+    /// The port below.
+    pub fn port(&self) -> &P {
+        &self.port
+    }
+
+    /// A free slot for a new connection.
+    fn take_slot(&mut self) -> Option<u32> {
+        if let Some(slot) = self.vacant.pop() {
+            return Some(slot);
+        }
+        if self.arena.len() >= self.arena.capacity() {
+            return None;
+        }
+        self.arena.add_slot();
+        self.connections.push(Connection::vacant());
+        Some(self.arena.len() as u32 - 1)
+    }
+
+    /// Frees a slot, and tells the caller why if it knows the connection.
+    fn release(&mut self, slot: u32, reason: CloseReason) {
+        let connection = &mut self.connections[slot as usize];
+        if connection.is_known() {
+            self.events.push(Event::Closed(connection.id(slot), reason));
+            self.counters.closed += 1;
+        }
+        connection.tx.clear(&mut self.part_buffers);
+        let received = std::mem::take(&mut connection.received);
+        connection.phase = Phase::Vacant;
+        connection.generation = connection.generation.wrapping_add(1);
+        self.flows.remove(connection.hash, slot);
+        self.wheel.cancel(slot);
+        self.arena.close(slot);
+        self.vacant.push(slot);
+        self.spare_head(received);
+        trim(&mut self.part_buffers);
+    }
+
+    /// Keeps a receive buffer for another connection.
+    fn spare_head(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        if buffer.capacity() > 0 {
+            self.head_buffers.push(buffer);
+            trim(&mut self.head_buffers);
+        }
+    }
+
+    /// Puts a connection into the list of those that may have something to send.
+    fn mark_ready(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        if !connection.ready {
+            connection.ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// The connection's slot, if the id is not void.
+    fn slot_of(&self, id: crate::ConnectionId) -> Option<u32> {
+        let connection = self.connections.get(id.slot as usize)?;
+        (connection.generation == id.generation && connection.is_known()).then_some(id.slot)
+    }
+}
+
+/// Keeps no more spare buffers than are worth it.
+fn trim(buffers: &mut Vec<Vec<u8>>) {
+    if buffers.last().is_some_and(|buffer| buffer.capacity() > LARGEST_SPARE) {
+        buffers.pop();
+    }
+    buffers.truncate(MOST_SPARE);
+}
+
+/// smoltcp's time for ours.
+fn smoltcp_time(now: Instant) -> smoltcp::time::Instant {
+    smoltcp::time::Instant::from_micros(i64::try_from(now.micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,197 @@
+//! The stream seam over a user-level stack.
+
+use std::net::{IpAddr, SocketAddr};
+
+use pagewire_driver::{Instant, Port, Waker};
+
+use super::{Phase, UserStack, flow_table::Flow, isn::IsnGenerator};
+use crate::{Close, CloseReason, ConnectionId, EventBatch, Parts, Refused, Transport};
+
+/// Ports for connections that we open (RFC 6335 section 6).
+const FIRST_EPHEMERAL: u16 = 49_152;
+/// How many ports are tried before giving up.
+const PORT_TRIES: u16 = 4_096;
+
+impl<P: Port> Transport for UserStack<P> {
+    fn poll(&mut self, now: Instant, events: &mut EventBatch) {
+        self.now = now;
+        self.set_timestamp(now);
+        self.receive_completions(now);
+        self.send_ready(now);
+        self.update_network(now);
+        self.receive_messages(now);
+        self.receive_burst(now);
+        self.expire_timers(now);
+        self.ask_neighbors(now);
+        self.send_ready(now);
+        self.flush(now);
+        events.append(&mut self.events);
+    }
+
+    fn received(&mut self, id: ConnectionId) -> &[u8] {
+        match self.slot_of(id) {
+            Some(slot) => self.connections[slot as usize].unconsumed(),
+            None => &[],
+        }
+    }
+
+    fn consume(&mut self, id: ConnectionId, len: usize) {
+        let Some(slot) = self.slot_of(id) else { return };
+        let connection = &mut self.connections[slot as usize];
+        connection.consumed += len.min(connection.unconsumed().len());
+        if connection.unconsumed().is_empty() {
+            let buffer = std::mem::take(&mut connection.received);
+            connection.consumed = 0;
+            self.spare_head(buffer);
+        } else if connection.consumed >= self.limits.head {
+            connection.received.drain(..connection.consumed);
+            connection.consumed = 0;
+        }
+        if self.connections[slot as usize].holds_back {
+            // There is room now; the window opens with what the next turn sends.
+            let now = self.now;
+            self.settle(now, slot);
+            if self.slot_of(id).is_some() {
+                self.mark_ready(slot);
+            }
+        }
+    }
+
+    fn buffer(&mut self) -> Vec<u8> {
+        let mut buffer = self.part_buffers.pop().unwrap_or_default();
+        buffer.clear();
+        buffer
+    }
+
+    fn submit(&mut self, id: ConnectionId, parts: &mut Parts) -> Result<(), Refused> {
+        let slot = self.slot_of(id).ok_or(Refused::Gone)?;
+        let connection = &mut self.connections[slot as usize];
+        if connection.discards() {
+            return Err(Refused::Gone);
+        }
+        if !connection.tx.submit(parts) {
+            return Err(Refused::Busy);
+        }
+        if connection.phase == Phase::Open {
+            self.mark_ready(slot);
+        }
+        Ok(())
+    }
+
+    fn pending(&self, id: ConnectionId) -> u64 {
+        self.slot_of(id).map_or(0, |slot| self.connections[slot as usize].tx.pending())
+    }
+
+    fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<ConnectionId, Refused> {
+        let of_family = |address: &IpAddr| address.is_ipv4() == to.is_ipv4();
+        let mut ours = self.addresses.iter().map(super::ServedAddress::address).filter(of_family);
+        let local = ours.next().ok_or(Refused::NoRoute)?;
+        self.next_hop(to.ip()).ok_or(Refused::NoRoute)?;
+        let flow = self.unused_flow(local, to).ok_or(Refused::Exhausted)?;
+        let slot = self.take_slot().ok_or(Refused::Exhausted)?;
+        let hash = self.flow_key.hash(&flow);
+        if !self.flows.insert(hash, slot) {
+            self.vacant.push(slot);
+            return Err(Refused::Exhausted);
+        }
+        let connection = &mut self.connections[slot as usize];
+        connection.occupy(now, flow, hash, Phase::Connecting);
+        let id = connection.id(slot);
+        self.open_socket(slot);
+        let isn = self.isn.isn(now, &flow);
+        let mut interface = IsnGenerator::interface(isn, &self.cidrs, &mut self.scratch);
+        let connected = self.arena.with(slot, |socket| {
+            socket.connect(interface.context(), flow.peer, flow.local).is_ok()
+        });
+        if !connected {
+            // An address that nobody can connect to: unspecified, or port zero.
+            self.connections[slot as usize].phase = Phase::Embryonic;
+            self.release(slot, CloseReason::Unreachable);
+            return Err(Refused::NoRoute);
+        }
+        self.mark_ready(slot);
+        Ok(id)
+    }
+
+    fn close(&mut self, id: ConnectionId, how: Close) {
+        let Some(slot) = self.slot_of(id) else { return };
+        let connection = &mut self.connections[slot as usize];
+        match (how, connection.phase) {
+            (Close::AfterSent, Phase::Open) => {
+                connection.phase = Phase::Closing;
+                let received = std::mem::take(&mut connection.received);
+                connection.consumed = 0;
+                self.spare_head(received);
+                if self.connections[slot as usize].holds_back {
+                    let now = self.now;
+                    self.settle(now, slot);
+                }
+                if self.slot_of(id).is_some() {
+                    self.mark_ready(slot);
+                }
+            }
+            (Close::AfterSent, Phase::Closing) | (_, Phase::Aborting(_)) => {}
+            _ => self.abort(slot, CloseReason::Aborted),
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.flows.len()
+    }
+
+    fn wait(&mut self, now: Instant, deadline: Option<Instant>) {
+        if !self.ready.is_empty() || !self.events.is_empty() || self.back_pressure {
+            return;
+        }
+        let disk = self.residency.deadline(now);
+        let timers = [self.wheel.next(), self.neighbors.next_check(), disk, deadline];
+        self.port.wait(now, timers.into_iter().flatten().min());
+    }
+
+    fn waker(&self) -> Waker {
+        self.port.waker()
+    }
+}
+
+impl<P: Port> UserStack<P> {
+    /// Lets connections whose timer has run out send, or gives them up.
+    fn expire_timers(&mut self, now: Instant) {
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.expire(now, &mut expired);
+        for slot in expired.drain(..) {
+            let connection = &self.connections[slot as usize];
+            let given_up =
+                connection.deadline(&self.limits).is_some_and(|deadline| deadline <= now);
+            match connection.phase {
+                Phase::Vacant => {}
+                Phase::Embryonic if given_up => {
+                    self.counters.embryonic_expired += 1;
+                    self.release(slot, CloseReason::TimedOut);
+                }
+                Phase::Closing if given_up && connection.unacknowledged_since.is_none() => {
+                    // All is delivered; only the peer's FIN is missing.
+                    self.abort(slot, CloseReason::Finished);
+                }
+                _ if given_up => self.abort(slot, CloseReason::TimedOut),
+                _ => self.mark_ready(slot),
+            }
+        }
+        self.expired = expired;
+    }
+
+    /// A 4-tuple to `to` that is not in use.
+    fn unused_flow(&mut self, local: IpAddr, to: SocketAddr) -> Option<Flow> {
+        for _ in 0..PORT_TRIES {
+            self.next_port = self.next_port.wrapping_add(1).max(FIRST_EPHEMERAL);
+            let flow = Flow { peer: to, local: SocketAddr::new(local, self.next_port) };
+            let connections = &self.connections;
+            let used = self
+                .flows
+                .find(self.flow_key.hash(&flow), |slot| connections[slot as usize].flow == flow);
+            if used.is_none() && !self.time_wait.contains(&flow) {
+                return Some(flow);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,219 @@
+//! From sequence numbers to bytes: what a connection has been given to send.
+//!
+//! Offsets count the stream's bytes from its first, in 64 bits. The map is the retransmission buffer:
+//! the parts are kept until their last byte is acknowledged, and any byte in between can be had again.
+
+use std::collections::VecDeque;
+
+use crate::{FileRange, Part, Parts};
+
+/// Most parts that one connection may have queued.
+const MOST_PARTS: usize = 64;
+
+/// The parts of a stream that are not yet acknowledged, and how far it has got.
+#[derive(Debug, Default)]
+pub struct TxMap {
+    parts: VecDeque<Piece>,
+    /// Offset behind the last part.
+    submitted: u64,
+    /// Offset of the first byte not yet given to the socket.
+    enqueued: u64,
+    /// Offset of the first byte not yet acknowledged.
+    acknowledged: u64,
+}
+
+#[derive(Debug)]
+struct Piece {
+    start: u64,
+    part: Part,
+}
+
+/// A stretch of one part.
+#[derive(Debug)]
+pub enum Stretch<'a> {
+    /// Bytes as they are.
+    Bytes(&'a [u8]),
+    /// `len` bytes of a file object from `start` on.
+    File {
+        /// The range it is of.
+        range: &'a FileRange,
+        /// Offset in the object.
+        start: u64,
+        /// Bytes.
+        len: usize,
+        /// Whether it ends the range.
+        is_last: bool,
+    },
+}
+
+impl TxMap {
+    /// Appends parts. False, and nothing done, if there would be too many.
+    #[must_use]
+    pub fn submit(&mut self, parts: &mut Parts) -> bool {
+        if self.parts.len() + parts.len() > MOST_PARTS {
+            return false;
+        }
+        for part in parts.drain(..).filter(|part| !part.is_empty()) {
+            let start = self.submitted;
+            self.submitted += part.len();
+            self.parts.push_back(Piece { start, part });
+        }
+        true
+    }
+
+    /// Bytes submitted and not yet acknowledged.
+    pub fn pending(&self) -> u64 {
+        self.submitted - self.acknowledged
+    }
+
+    /// Bytes submitted and not yet given to the socket.
+    pub fn unqueued(&self) -> u64 {
+        self.submitted - self.enqueued
+    }
+
+    /// Offset of the first byte not yet given to the socket.
+    pub fn enqueued(&self) -> u64 {
+        self.enqueued
+    }
+
+    /// Offset of the first byte not yet acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Takes note that the socket has taken `len` more bytes.
+    pub fn enqueue(&mut self, len: usize) {
+        self.enqueued = (self.enqueued + len as u64).min(self.submitted);
+    }
+
+    /// Takes note that all bytes before `offset` are acknowledged. Buffers of parts that are done go to
+    /// `recycled`. Says whether that was news.
+    pub fn acknowledge(&mut self, offset: u64, recycled: &mut Vec<Vec<u8>>) -> bool {
+        let offset = offset.min(self.enqueued);
+        if offset <= self.acknowledged {
+            return false;
+        }
+        self.acknowledged = offset;
+        while let Some(piece) = self.parts.pop_front_if(|piece| piece.end() <= offset) {
+            if let Part::Bytes(bytes) = piece.part {
+                recycled.push(bytes);
+            }
+        }
+        true
+    }
+
+    /// The stretch that starts at `offset`, of at most `len` bytes. `None` outside the map.
+    pub fn stretch(&self, offset: u64, len: usize) -> Option<Stretch<'_>> {
+        let index = self.parts.partition_point(|piece| piece.end() <= offset);
+        let piece = self.parts.get(index)?;
+        let skip = offset.checked_sub(piece.start)?;
+        let len = usize::try_from(piece.end() - offset).map_or(len, |left| left.min(len));
+        Some(match &piece.part {
+            Part::Bytes(bytes) => Stretch::Bytes(&bytes[skip as usize..skip as usize + len]),
+            Part::File(range) => {
+                let is_last = skip + len as u64 == range.len;
+                Stretch::File { range, start: range.start + skip, len, is_last }
+            }
+        })
+    }
+
+    /// The file range at `offset` and the offset in its object. `None` if there are bytes there.
+    pub fn file_at(&self, offset: u64) -> Option<(&FileRange, u64)> {
+        match self.stretch(offset, 1)? {
+            Stretch::File { range, start, .. } => Some((range, start)),
+            Stretch::Bytes(_) => None,
+        }
+    }
+
+    /// Where the run of owned bytes at `offset` ends.
+    pub fn end_of_bytes(&self, offset: u64) -> u64 {
+        let index = self.parts.partition_point(|piece| piece.end() <= offset);
+        let run = self.parts.iter().skip(index);
+        let run = run.take_while(|piece| matches!(piece.part, Part::Bytes(_)));
+        run.last().map_or(offset, Piece::end)
+    }
+
+    /// Forgets everything. Buffers go to `recycled`.
+    pub fn clear(&mut self, recycled: &mut Vec<Vec<u8>>) {
+        for piece in self.parts.drain(..) {
+            if let Part::Bytes(bytes) = piece.part {
+                recycled.push(bytes);
+            }
+        }
+        *self = Self { parts: std::mem::take(&mut self.parts), ..Self::default() };
+    }
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.start + self.part.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::FileObject;
+
+    fn bytes_of(map: &TxMap, mut offset: u64, mut len: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while len > 0 {
+            let taken = match map.stretch(offset, len) {
+                Some(Stretch::Bytes(stretch)) => {
+                    bytes.extend_from_slice(stretch);
+                    stretch.len()
+                }
+                Some(Stretch::File { start, len, .. }) => {
+                    bytes.extend((start..start + len as u64).map(|byte| byte as u8));
+                    len
+                }
+                None => break,
+            };
+            offset += taken as u64;
+            len -= taken;
+        }
+        bytes
+    }
+
+    #[test]
+    fn too_many_parts_are_refused_whole() {
+        let mut map = TxMap::default();
+        let mut parts: Parts = (0..=MOST_PARTS).map(|_| Part::Bytes(vec![0])).collect();
+        assert!(!map.submit(&mut parts));
+        assert_eq!((parts.len(), map.pending()), (MOST_PARTS + 1, 0));
+    }
+
+    proptest! {
+        /// The oracle is the stream written out.
+        #[test]
+        fn any_range_of_any_stream_maps_to_its_bytes(
+            lens in prop::collection::vec((1usize..400, any::<bool>()), 1..20),
+            acknowledged in 0usize..4000, offset in 0usize..4000, len in 0usize..2000,
+        ) {
+            let object = FileObject::from_bytes((0..4096u32).map(|byte| byte as u8).collect());
+            let (mut map, mut stream, mut parts) = (TxMap::default(), Vec::new(), Parts::new());
+            for (number, (len, is_file)) in lens.into_iter().enumerate() {
+                let start = number as u64 * 7;
+                let bytes: Vec<u8> = (start..start + len as u64).map(|byte| byte as u8).collect();
+                stream.extend_from_slice(&bytes);
+                parts.push(if is_file {
+                    let range = FileRange { object: object.clone(), start, len: len as u64 };
+                    Part::File(range)
+                } else {
+                    Part::Bytes(bytes)
+                });
+            }
+            prop_assert!(map.submit(&mut parts));
+            map.enqueue(stream.len());
+            let mut recycled = Vec::new();
+            let acknowledged = acknowledged.min(stream.len());
+            map.acknowledge(acknowledged as u64, &mut recycled);
+            prop_assert_eq!(map.pending(), (stream.len() - acknowledged) as u64);
+            let start = offset.clamp(acknowledged, stream.len());
+            let end = (start + len).min(stream.len());
+            prop_assert_eq!(bytes_of(&map, start as u64, end - start), &stream[start..end]);
+        }
+    }
+}
