@@ -1,0 +1,226 @@
+//! What one core remembers about files, and what it is waiting to hear.
+
+use std::{
+    cell::Cell,
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender};
+use pagewire_driver::{Instant, Waker};
+use pagewire_stack::{ConnectionId, DiskPool};
+use quick_cache::{Weighter, unsync::Cache};
+
+use super::resolve::{Resource, Root};
+use crate::http::Status;
+
+/// How long an answer may be used after it was looked at.
+const TRUSTED: Duration = Duration::from_secs(1);
+
+/// After how long an answer in use is looked at again, so that it is renewed before it expires.
+const RENEWED: Duration = Duration::from_millis(900);
+
+/// Looks under way at once for one core; more wait for these.
+const MOST_LOOKS: usize = 64;
+
+/// What one core may keep open.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheLimits {
+    /// Answers, and with them descriptors and mappings.
+    pub entries: usize,
+    /// Bytes of small files held in memory.
+    pub bytes: u64,
+}
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        Self { entries: 4096, bytes: 64 << 20 }
+    }
+}
+
+/// Both limits in one weight: a cache full of small weights holds `entries` of them, one full of large
+/// weights holds `bytes`.
+#[derive(Clone)]
+struct Weigh {
+    each: u64,
+}
+
+impl Weighter<Box<[u8]>, Cached> for Weigh {
+    fn weight(&self, _key: &Box<[u8]>, cached: &Cached) -> u64 {
+        self.each + cached.resource.held_bytes()
+    }
+}
+
+#[derive(Clone)]
+struct Cached {
+    resource: Arc<Resource>,
+    looked_at: Cell<Instant>,
+}
+
+/// A look that is asked for.
+#[derive(Debug)]
+struct Pending {
+    asked_at: Instant,
+    waiting: Vec<ConnectionId>,
+}
+
+/// A helper's answer.
+struct Answer {
+    key: Box<[u8]>,
+    resource: Arc<Resource>,
+}
+
+/// An answer, and the connections that asked and were told to wait. Some may be gone.
+#[derive(Debug)]
+pub struct Answered {
+    /// What the key leads to.
+    pub resource: Arc<Resource>,
+    /// Who waits for it.
+    pub waiting: Vec<ConnectionId>,
+}
+
+/// The files below a root, as one core sees them.
+pub struct Content {
+    root: Arc<Root>,
+    helpers: DiskPool,
+    cache: Cache<Box<[u8]>, Cached, Weigh>,
+    pending: HashMap<Box<[u8]>, Pending>,
+    /// Keys of `pending` that no helper has been asked about yet.
+    backlog: VecDeque<Box<[u8]>>,
+    looking: usize,
+    answers: Receiver<Answer>,
+    sender: Sender<Answer>,
+    waker: Waker,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content")
+            .field("cached", &self.cache.len())
+            .field("pending", &self.pending.len())
+            .finish()
+    }
+}
+
+impl Content {
+    /// The files below `root`. `waker` ends the sleep of the core that this is for.
+    pub fn new(root: Arc<Root>, helpers: DiskPool, limits: CacheLimits, waker: Waker) -> Self {
+        let (sender, answers) = crossbeam_channel::unbounded();
+        let entries = limits.entries.max(1) as u64;
+        let each = (limits.bytes / entries).max(1);
+        Self {
+            root,
+            helpers,
+            cache: Cache::with_weighter(limits.entries, each * entries, Weigh { each }),
+            pending: HashMap::new(),
+            backlog: VecDeque::new(),
+            looking: 0,
+            answers,
+            sender,
+            waker,
+        }
+    }
+
+    /// What `key` leads to, if that is known; otherwise `waiting` will be in a later
+    /// [`Answered::waiting`].
+    pub fn lookup(
+        &mut self,
+        key: &[u8],
+        now: Instant,
+        waiting: ConnectionId,
+    ) -> Option<Arc<Resource>> {
+        let known = self.cache.get(key).map(|cached| {
+            (Arc::clone(&cached.resource), now.since(cached.looked_at.get()))
+        });
+        match known {
+            Some((resource, age)) if age < RENEWED => Some(resource),
+            Some((resource, age)) if age < TRUSTED => {
+                self.ask(key, now, None);
+                Some(resource)
+            }
+            _ => {
+                self.ask(key, now, Some(waiting));
+                None
+            }
+        }
+    }
+
+    /// The next answer, if one has come.
+    pub fn answered(&mut self) -> Option<Answered> {
+        let Answer { key, resource } = self.answers.try_recv().ok()?;
+        self.looking -= 1;
+        let pending = self.pending.remove(&key);
+        self.dispatch();
+        let pending = pending?;
+        match self.cache.peek(&key) {
+            Some(cached) if Arc::ptr_eq(&cached.resource, &resource) => {
+                cached.looked_at.set(pending.asked_at);
+            }
+            _ if resource.is_lasting() => {
+                let resource = Arc::clone(&resource);
+                self.cache.insert(key, Cached { resource, looked_at: pending.asked_at.into() });
+            }
+            _ => drop(self.cache.remove(&key)),
+        }
+        Some(Answered { resource, waiting: pending.waiting })
+    }
+
+    /// How many answers are cached.
+    pub fn cached(&self) -> usize {
+        self.cache.len()
+    }
+
+    fn ask(&mut self, key: &[u8], now: Instant, waiting: Option<ConnectionId>) {
+        if let Some(pending) = self.pending.get_mut(key) {
+            pending.waiting.extend(waiting);
+            return;
+        }
+        let pending = Pending { asked_at: now, waiting: waiting.into_iter().collect() };
+        self.pending.insert(key.into(), pending);
+        self.backlog.push_back(key.into());
+        self.dispatch();
+    }
+
+    /// Hands looks to helpers, as many as may be under way.
+    fn dispatch(&mut self) {
+        while self.looking < MOST_LOOKS {
+            let Some(key) = self.backlog.pop_front() else { return };
+            self.looking += 1;
+            let known = self.cache.peek(&key).map(|cached| Arc::clone(&cached.resource));
+            let root = Arc::clone(&self.root);
+            let reply =
+                Reply { key, sender: self.sender.clone(), waker: self.waker.clone(), resource: None };
+            let look = move || reply.with(|key| root.resolve(key, known));
+            // A job refused by a full queue is dropped, and answers by that.
+            let _ = self.helpers.submit(Box::new(look));
+        }
+    }
+}
+
+/// The duty to answer. It is met, with 503, even if the look panics or is never run.
+struct Reply {
+    key: Box<[u8]>,
+    resource: Option<Arc<Resource>>,
+    sender: Sender<Answer>,
+    waker: Waker,
+}
+
+impl Reply {
+    fn with(mut self, look: impl FnOnce(&[u8]) -> Arc<Resource>) {
+        self.resource = Some(look(&self.key));
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        let resource = self
+            .resource
+            .take()
+            .unwrap_or_else(|| Arc::new(Resource::Refused(Status::Unavailable)));
+        // Nobody is there to be told any more once the core has stopped.
+        let _ = self.sender.send(Answer { key: std::mem::take(&mut self.key), resource });
+        self.waker.wake();
+    }
+}

@@ -1,0 +1,17 @@
+//! Files below a root, as one core sees them.
+//!
+//! A core asks [`Content::lookup`] and either has its answer at once, from a bounded cache, or is told
+//! to wait: then a helper thread opens and looks, and the answer comes back through a channel that the
+//! core reads in its loop ([`Content::answered`]). The core itself never opens, stats or reads.
+//!
+//! What is cached was looked at less than a second ago, absent files included. An answer in use is
+//! looked at again shortly before that second is over, so that it seldom has to be waited for.
+
+mod cache;
+mod media;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+pub use cache::{Answered, CacheLimits, Content};
+pub use resolve::{FileEntry, Resource, Root, RootError};

@@ -1,0 +1,148 @@
+//! What one shard has done. Written by its core alone, read by anybody.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use pagewire_stack::CloseReason;
+
+use crate::http::Status;
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $name:ident: $label:literal,)*) => {
+        /// Something that is counted.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Counter {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Counter {
+            /// All of them, in the order of their values.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What it is called in a summary.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+        }
+
+        const COUNTERS: usize = Counter::ALL.len();
+    };
+}
+
+counters! {
+    /// Connections opened.
+    Opened: "connections",
+    /// Requests answered, errors included.
+    Requests: "requests",
+    /// Bytes of responses handed to the transport, heads included.
+    Bytes: "bytes",
+    /// Responses of 2xx.
+    Successes: "2xx",
+    /// Responses of 3xx.
+    Redirects: "3xx",
+    /// Responses of 4xx.
+    ClientErrors: "4xx",
+    /// Responses of 5xx.
+    ServerErrors: "5xx",
+    /// Times a request had to wait for a helper.
+    Waits: "disk waits",
+    /// Heads that took too long.
+    HeadTimeouts: "head timeouts",
+    /// Connections closed because nothing was asked.
+    IdleTimeouts: "idle timeouts",
+    /// Connections cut because the client took nothing.
+    SendTimeouts: "send timeouts",
+    /// Connections that ended in order.
+    Finished: "finished",
+    /// Connections that this side cut.
+    Aborted: "aborted",
+    /// Connections that the client reset.
+    Reset: "reset by peer",
+    /// Connections whose client stopped answering.
+    TimedOut: "peer timed out",
+    /// Connections that could not be opened.
+    Unreachable: "unreachable",
+    /// Connections cut because the file changed while it was sent.
+    ContentChanged: "content changed",
+    /// Connections cut because the file could not be read.
+    ContentUnreadable: "content unreadable",
+}
+
+/// The counters of one shard, on cache lines of their own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counters {
+    values: [AtomicU64; COUNTERS],
+}
+
+impl Counters {
+    /// Adds to a counter. For the shard's own thread alone: it is not a read-modify-write.
+    pub fn add(&self, counter: Counter, amount: u64) {
+        let value = &self.values[counter as usize];
+        value.store(value.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    /// The value of a counter.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a response.
+    pub fn add_response(&self, status: Status, bytes: u64) {
+        self.add(Counter::Requests, 1);
+        self.add(Counter::Bytes, bytes);
+        let class = match status.code() {
+            ..300 => Counter::Successes,
+            300..400 => Counter::Redirects,
+            400..500 => Counter::ClientErrors,
+            500.. => Counter::ServerErrors,
+        };
+        self.add(class, 1);
+    }
+
+    /// Counts the end of a connection.
+    pub fn add_closed(&self, reason: CloseReason) {
+        let counter = match reason {
+            CloseReason::Finished => Counter::Finished,
+            CloseReason::Aborted => Counter::Aborted,
+            CloseReason::Reset => Counter::Reset,
+            CloseReason::TimedOut => Counter::TimedOut,
+            CloseReason::Unreachable => Counter::Unreachable,
+            CloseReason::ContentChanged => Counter::ContentChanged,
+            CloseReason::ContentUnreadable => Counter::ContentUnreadable,
+        };
+        self.add(counter, 1);
+    }
+}
+
+/// The first three always, the others where they are not zero.
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (index, &counter) in Counter::ALL.iter().enumerate() {
+            let value = self.get(counter);
+            if index < 3 || value > 0 {
+                write!(f, "{separator}{} {value}", counter.label())?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_names_what_happened() {
+        let counters = Counters::default();
+        assert_eq!(counters.to_string(), "connections 0, requests 0, bytes 0");
+        counters.add_response(Status::NotFound, 300);
+        counters.add_closed(CloseReason::Reset);
+        let summary = "connections 0, requests 1, bytes 300, 4xx 1, reset by peer 1";
+        assert_eq!(counters.to_string(), summary);
+    }
+}

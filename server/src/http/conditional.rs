@@ -1,0 +1,214 @@
+//! Conditional requests: the order of RFC 9110 §13.2.2.
+
+use std::time::SystemTime;
+
+use super::{Conditions, Field};
+
+/// What a representation is compared by.
+#[derive(Clone, Copy, Debug)]
+pub struct Validators<'a> {
+    /// The strong entity tag, with its quotes.
+    pub etag: &'a [u8],
+    /// Time of the last change, in whole seconds.
+    pub last_modified: SystemTime,
+}
+
+/// What the conditions of a GET or HEAD come to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Send it. `Range` counts only if `range_applies`.
+    Send {
+        /// Whether `If-Range`, if there is one, lets the range apply.
+        range_applies: bool,
+    },
+    /// 304: the client has it.
+    NotModified,
+    /// 412: it is not what the client expects.
+    Failed,
+}
+
+/// Evaluates the conditions of a GET or HEAD for an existing representation.
+pub fn evaluate(conditions: &Conditions<'_>, validators: Validators<'_>) -> Verdict {
+    let unchanged_since = |field| date(field).map(|date| validators.last_modified <= date);
+
+    match conditions.if_match {
+        Field::Absent => {
+            if unchanged_since(conditions.if_unmodified_since) == Some(false) {
+                return Verdict::Failed;
+            }
+        }
+        field => {
+            if !matches(field, validators.etag, Comparison::Strong) {
+                return Verdict::Failed;
+            }
+        }
+    }
+    match conditions.if_none_match {
+        Field::Absent => {
+            if unchanged_since(conditions.if_modified_since) == Some(true) {
+                return Verdict::NotModified;
+            }
+        }
+        field => {
+            if matches(field, validators.etag, Comparison::Weak) {
+                return Verdict::NotModified;
+            }
+        }
+    }
+    Verdict::Send { range_applies: range_applies(conditions.if_range, validators) }
+}
+
+/// RFC 9110 §13.1.5: an entity tag by strong comparison, or exactly the date that was sent.
+fn range_applies(field: Field<'_>, validators: Validators<'_>) -> bool {
+    match field {
+        Field::Absent => true,
+        Field::Once(value) if value.starts_with(b"\"") => value == validators.etag,
+        field => date(field) == Some(validators.last_modified),
+    }
+}
+
+fn date(field: Field<'_>) -> Option<SystemTime> {
+    let Field::Once(value) = field else { return None };
+    httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Comparison {
+    Strong,
+    Weak,
+}
+
+/// Whether a list of entity tags, or `*`, matches our (strong) `etag`. A malformed list matches up to
+/// where it is malformed. A field that came several times matches nothing, which costs the client no
+/// more than the bytes it could have saved.
+fn matches(field: Field<'_>, etag: &[u8], comparison: Comparison) -> bool {
+    let Field::Once(mut rest) = field else { return false };
+    if rest == b"*" {
+        return true;
+    }
+    loop {
+        rest = rest.trim_ascii_start();
+        if let Some(after) = rest.strip_prefix(b",") {
+            rest = after;
+            continue;
+        }
+        let (is_weak, tag) = match rest.strip_prefix(b"W/") {
+            Some(tag) => (true, tag),
+            None => (false, rest),
+        };
+        let Some(len) = tag_len(tag) else { return false };
+        if &tag[..len] == etag && !(is_weak && comparison == Comparison::Strong) {
+            return true;
+        }
+        rest = &tag[len..];
+    }
+}
+
+/// The length of the quoted tag at the front of `bytes`, quotes included.
+fn tag_len(bytes: &[u8]) -> Option<usize> {
+    let inner = bytes.strip_prefix(b"\"")?;
+    Some(memchr::memchr(b'"', inner)? + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEND: Verdict = Verdict::Send { range_applies: true };
+    const BEFORE: &str = "Sat, 21 Nov 2026 05:40:00 GMT";
+    const CHANGED: &str = "Sat, 21 Nov 2026 05:40:01 GMT";
+    const AFTER: &str = "Sat, 21 Nov 2026 05:40:02 GMT";
+
+    fn judge(fields: &[(&str, &'static str)]) -> Verdict {
+        let mut conditions = Conditions::default();
+        for (name, value) in fields {
+            let field = match *name {
+                "im" => &mut conditions.if_match,
+                "ius" => &mut conditions.if_unmodified_since,
+                "inm" => &mut conditions.if_none_match,
+                "ims" => &mut conditions.if_modified_since,
+                "ir" => &mut conditions.if_range,
+                other => panic!("no field {other}"),
+            };
+            let repeated = *field != Field::Absent;
+            *field = if repeated { Field::Repeated } else { Field::Once(value.as_bytes()) };
+        }
+        let last_modified = httpdate::parse_http_date(CHANGED).unwrap();
+        evaluate(&conditions, Validators { etag: b"\"a-1\"", last_modified })
+    }
+
+    #[test]
+    fn each_condition_alone() {
+        use Verdict::{Failed, NotModified};
+        let cases: &[(&str, &'static str, Verdict)] = &[
+            ("inm", "\"a-1\"", NotModified),
+            ("inm", "W/\"a-1\"", NotModified),
+            ("inm", "*", NotModified),
+            ("inm", "\"x\", \"a-1\"", NotModified),
+            ("inm", "\"x\",W/\"y\" ,\"a-1\" ", NotModified),
+            ("inm", ",,\"a-1\"", NotModified),
+            ("inm", "\"with,comma\", \"a-1\"", NotModified),
+            ("inm", "\"x\"", SEND),
+            ("inm", "a-1", SEND),
+            ("inm", "\"a-1", SEND),
+            ("inm", "\"A-1\"", SEND),
+            ("inm", "w/\"a-1\"", SEND),
+            ("inm", "", SEND),
+            ("inm", "\"a\"-1\"", SEND),
+            ("ims", CHANGED, NotModified),
+            ("ims", AFTER, NotModified),
+            ("ims", "Saturday, 21-Nov-26 05:40:01 GMT", NotModified),
+            ("ims", "Sat Nov 21 05:40:01 2026", NotModified),
+            ("ims", BEFORE, SEND),
+            ("ims", "yesterday", SEND),
+            ("ims", "", SEND),
+            ("im", "\"a-1\"", SEND),
+            ("im", "*", SEND),
+            ("im", "\"x\", \"a-1\"", SEND),
+            ("im", "W/\"a-1\"", Failed),
+            ("im", "\"x\"", Failed),
+            ("im", "", Failed),
+            ("ius", CHANGED, SEND),
+            ("ius", AFTER, SEND),
+            ("ius", "tomorrow", SEND),
+            ("ius", BEFORE, Failed),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(judge(&[(name, value)]), *expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn entity_tags_come_before_dates() {
+        assert_eq!(judge(&[("inm", "\"x\""), ("ims", AFTER)]), SEND);
+        assert_eq!(judge(&[("inm", "\"a-1\""), ("ims", BEFORE)]), Verdict::NotModified);
+        assert_eq!(judge(&[("im", "\"a-1\""), ("ius", BEFORE)]), SEND);
+        assert_eq!(judge(&[("im", "\"x\""), ("inm", "\"a-1\"")]), Verdict::Failed);
+        assert_eq!(judge(&[("im", "\"a-1\""), ("inm", "\"a-1\"")]), Verdict::NotModified);
+    }
+
+    #[test]
+    fn if_range_lets_the_range_apply_only_to_what_the_client_has() {
+        let cases: &[(&'static str, bool)] = &[
+            ("\"a-1\"", true),
+            ("\"x\"", false),
+            ("W/\"a-1\"", false),
+            (CHANGED, true),
+            (BEFORE, false),
+            (AFTER, false),
+            ("whenever", false),
+            ("", false),
+        ];
+        for (value, range_applies) in cases {
+            assert_eq!(judge(&[("ir", value)]), Verdict::Send { range_applies: *range_applies });
+        }
+    }
+
+    #[test]
+    fn a_repeated_field_never_spares_the_body() {
+        assert_eq!(judge(&[("inm", "\"a-1\""), ("inm", "\"x\"")]), SEND);
+        assert_eq!(judge(&[("ims", AFTER), ("ims", AFTER)]), SEND);
+        let verdict = judge(&[("ir", "\"a-1\""), ("ir", "\"a-1\"")]);
+        assert_eq!(verdict, Verdict::Send { range_applies: false });
+    }
+}

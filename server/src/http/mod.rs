@@ -1,0 +1,21 @@
+//! HTTP/1.1 for static files, without I/O: bytes in, decisions and bytes out.
+//!
+//! A request is parsed from one contiguous slice that holds its head and, where it has one, its whole
+//! body; so there is no parser state between calls. Nothing here opens a file or reads a clock.
+//!
+//! - `parse`: bytes to [`Request`], with the framing rules of RFC 9112; `body`: where its content ends.
+//! - `path`: a request target to the key of a file below the root.
+//! - `conditional`, `range`: what part of a representation a request asks for (RFC 9110 §13, §14).
+//! - `response`: heads, written into a caller's buffer; `status`, `date`: their ingredients.
+
+mod body;
+pub mod conditional;
+pub mod date;
+mod parse;
+pub mod path;
+pub mod range;
+pub mod response;
+mod status;
+
+pub use parse::{Conditions, Field, Limits, Method, Parsed, Request, parse, worth_parsing};
+pub use status::Status;

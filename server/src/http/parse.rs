@@ -1,0 +1,376 @@
+//! Bytes to requests: httparse for the syntax, and around it the rules that keep one request from
+//! being taken for two (RFC 9112 §2.2, §3, §6, §11.2).
+
+use std::mem::MaybeUninit;
+
+use super::{
+    Status,
+    body::{Content, Framing, delimit, lines_end_properly},
+};
+
+/// How much of a request is accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest head: request line and header fields, in bytes.
+    pub head_bytes: usize,
+    /// Largest content, chunk headers included, in bytes. It is read and discarded.
+    pub body_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { head_bytes: 8 * 1024, body_bytes: 8 * 1024 }
+    }
+}
+
+impl Limits {
+    /// Most bytes that [`parse`] has to see at once to decide.
+    pub fn request_bytes(&self) -> usize {
+        self.head_bytes + self.body_bytes
+    }
+}
+
+/// What a method asks of this server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// HEAD
+    Head,
+    /// A method that HTTP knows and this server does not allow.
+    NotAllowed,
+    /// A method that HTTP does not know.
+    Unknown,
+}
+
+/// A header field that should come once at most.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Field<'a> {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// It is there once, with this value.
+    Once(&'a [u8]),
+    /// It is there several times.
+    Repeated,
+}
+
+impl<'a> Field<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        *self = if *self == Self::Absent { Self::Once(value) } else { Self::Repeated };
+    }
+}
+
+/// The header fields that choose between whole, part and nothing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Conditions<'a> {
+    /// `If-Match`
+    pub if_match: Field<'a>,
+    /// `If-Unmodified-Since`
+    pub if_unmodified_since: Field<'a>,
+    /// `If-None-Match`
+    pub if_none_match: Field<'a>,
+    /// `If-Modified-Since`
+    pub if_modified_since: Field<'a>,
+    /// `If-Range`
+    pub if_range: Field<'a>,
+    /// `Range`
+    pub range: Field<'a>,
+}
+
+/// A complete request: its head is understood, its content has arrived and is skipped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Request<'a> {
+    /// Bytes of head and content together.
+    pub consumed: usize,
+    /// What it asks.
+    pub method: Method,
+    /// Path of the target, percent-encoded as it came. Empty where the target has none (`*`, or the
+    /// authority of a CONNECT).
+    pub path: &'a [u8],
+    /// Query of the target, with its question mark; empty without one.
+    pub query: &'a [u8],
+    /// Whether the client speaks HTTP/1.1 rather than 1.0.
+    pub is_1_1: bool,
+    /// Whether the client wants to go on after the response.
+    pub keep_alive: bool,
+    /// Conditions and range.
+    pub conditions: Conditions<'a>,
+}
+
+/// What the bytes at the front of a connection are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Parsed<'a> {
+    /// The beginning of a request.
+    Partial,
+    /// A request.
+    Complete(Request<'a>),
+    /// Nothing that can be answered but with this status, and the end of the connection: where the
+    /// next request would begin is unknown.
+    Invalid(Status),
+}
+
+/// Whether bytes that arrived after a [`Parsed::Partial`] can change it: `seen` were there, `bytes` are
+/// there now. Keeps a drip of bytes from costing a parse each.
+pub fn worth_parsing(bytes: &[u8], seen: usize, limits: &Limits) -> bool {
+    seen == 0
+        || bytes.len() >= limits.head_bytes
+        || bytes.get(seen..).is_some_and(|fresh| memchr::memchr(b'\n', fresh).is_some())
+        || memchr::memmem::find(bytes, b"\r\n\r\n").is_some()
+}
+
+const MOST_HEADERS: usize = 96;
+
+/// Parses the request at the front of `bytes`.
+pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Parsed<'a> {
+    let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut raw = httparse::Request::new(&mut []);
+    match raw.parse_with_uninit_headers(bytes, &mut headers) {
+        Ok(httparse::Status::Complete(len)) if len > limits.head_bytes => {
+            Parsed::Invalid(too_large(bytes, limits))
+        }
+        Ok(httparse::Status::Complete(len)) if !lines_end_properly(&bytes[..len]) => {
+            Parsed::Invalid(Status::BadRequest)
+        }
+        Ok(httparse::Status::Complete(len)) => match request(&raw, bytes, len, limits) {
+            Ok(parsed) => parsed,
+            Err(status) => Parsed::Invalid(status),
+        },
+        Ok(httparse::Status::Partial) if bytes.len() >= limits.head_bytes => {
+            Parsed::Invalid(too_large(bytes, limits))
+        }
+        Ok(httparse::Status::Partial) => Parsed::Partial,
+        Err(httparse::Error::TooManyHeaders) => Parsed::Invalid(Status::HeadersTooLarge),
+        Err(httparse::Error::Version) => bad_version(bytes, limits),
+        Err(_) => Parsed::Invalid(Status::BadRequest),
+    }
+}
+
+/// Which part of an oversized head is to blame.
+fn too_large(bytes: &[u8], limits: &Limits) -> Status {
+    let head = &bytes[..bytes.len().min(limits.head_bytes)];
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(head.len());
+    match memchr::memchr(b'\n', &head[start..]) {
+        Some(_) => Status::HeadersTooLarge,
+        None => Status::UriTooLong,
+    }
+}
+
+/// httparse refused what stands for the version: another version, or no version at all?
+fn bad_version<'a>(bytes: &[u8], limits: &Limits) -> Parsed<'a> {
+    let line = bytes.trim_ascii_start();
+    let Some(end) = memchr::memchr(b'\n', line) else {
+        let is_long = bytes.len() >= limits.head_bytes;
+        return if is_long { Parsed::Invalid(Status::UriTooLong) } else { Parsed::Partial };
+    };
+    let mut words = line[..end].split(|&byte| byte == b' ');
+    let version = words.nth(2);
+    Parsed::Invalid(match version {
+        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b'\r'])
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Status::VersionNotSupported
+        }
+        _ => Status::BadRequest,
+    })
+}
+
+/// The header fields that matter, gathered in one pass.
+#[derive(Default)]
+struct Fields<'a> {
+    host: Field<'a>,
+    content_length: Field<'a>,
+    transfer_encoding: Field<'a>,
+    expect: Field<'a>,
+    wants_close: bool,
+    wants_keep_alive: bool,
+    conditions: Conditions<'a>,
+}
+
+impl<'a> Fields<'a> {
+    fn gather(headers: &[httparse::Header<'a>]) -> Self {
+        let mut fields = Self::default();
+        for header in headers {
+            fields.take(header.name, header.value.trim_ascii());
+        }
+        fields
+    }
+
+    fn take(&mut self, name: &str, value: &'a [u8]) {
+        let conditions = &mut self.conditions;
+        // By length first: most fields of a browser are none of these.
+        let (known, field) = match name.len() {
+            4 => ("host", &mut self.host),
+            5 => ("range", &mut conditions.range),
+            6 => ("expect", &mut self.expect),
+            8 if name.as_bytes()[3].eq_ignore_ascii_case(&b'm') => {
+                ("if-match", &mut conditions.if_match)
+            }
+            8 => ("if-range", &mut conditions.if_range),
+            10 if name.eq_ignore_ascii_case("connection") => return self.take_connection(value),
+            13 => ("if-none-match", &mut conditions.if_none_match),
+            14 => ("content-length", &mut self.content_length),
+            17 if name.as_bytes()[0].eq_ignore_ascii_case(&b'i') => {
+                ("if-modified-since", &mut conditions.if_modified_since)
+            }
+            17 => ("transfer-encoding", &mut self.transfer_encoding),
+            19 => ("if-unmodified-since", &mut conditions.if_unmodified_since),
+            _ => return,
+        };
+        if name.eq_ignore_ascii_case(known) {
+            field.add(value);
+        }
+    }
+
+    fn take_connection(&mut self, value: &[u8]) {
+        for option in value.split(|&byte| byte == b',') {
+            let option = option.trim_ascii();
+            self.wants_close |= option.eq_ignore_ascii_case(b"close");
+            self.wants_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+}
+
+fn request<'a>(
+    raw: &httparse::Request<'_, 'a>,
+    bytes: &'a [u8],
+    head_len: usize,
+    limits: &Limits,
+) -> Result<Parsed<'a>, Status> {
+    let fields = Fields::gather(raw.headers);
+    let is_1_1 = raw.version == Some(1);
+    let framing = framing(&fields, is_1_1)?;
+    check_host(fields.host, is_1_1)?;
+    let method = method(raw.method.unwrap_or_default());
+    let (path, query) = target(raw.path.unwrap_or_default().as_bytes(), method)?;
+
+    let mut keep_alive =
+        if is_1_1 { !fields.wants_close } else { fields.wants_keep_alive && !fields.wants_close };
+    let expects_continue = match fields.expect {
+        Field::Absent => false,
+        Field::Once(value) if value.eq_ignore_ascii_case(b"100-continue") => is_1_1,
+        _ if is_1_1 => return Err(Status::ExpectationFailed),
+        _ => false,
+    };
+    let body_len = match delimit(&bytes[head_len..], framing, limits.body_bytes) {
+        Content::Complete(len) => len,
+        // The client waits to hear whether its content is wanted. It never is: the final answer
+        // comes at once, and the end of the connection spares both sides the content.
+        Content::Partial if expects_continue => {
+            keep_alive = false;
+            0
+        }
+        Content::Partial => return Ok(Parsed::Partial),
+        Content::Invalid(status) => return Err(status),
+    };
+    Ok(Parsed::Complete(Request {
+        consumed: head_len + body_len,
+        method,
+        path,
+        query,
+        is_1_1,
+        keep_alive,
+        conditions: fields.conditions,
+    }))
+}
+
+/// RFC 9112 §6.3, at its strictest: whatever two parsers could read in two ways is refused.
+fn framing(fields: &Fields<'_>, is_1_1: bool) -> Result<Framing, Status> {
+    match (fields.transfer_encoding, fields.content_length) {
+        (Field::Absent, Field::Absent) => Ok(Framing::Empty),
+        (Field::Absent, Field::Once(digits)) => content_length(digits).map(Framing::Length),
+        (Field::Once(coding), Field::Absent) if is_1_1 => {
+            if coding.eq_ignore_ascii_case(b"chunked") {
+                return Ok(Framing::Chunked);
+            }
+            let last = coding.rsplit(|&byte| byte == b',').next().unwrap_or_default();
+            let is_delimited = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            Err(if is_delimited { Status::NotImplemented } else { Status::BadRequest })
+        }
+        _ => Err(Status::BadRequest),
+    }
+}
+
+fn content_length(digits: &[u8]) -> Result<u64, Status> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Status::BadRequest);
+    }
+    let value = digits.iter().try_fold(0u64, |value, digit| {
+        value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+    });
+    value.ok_or(Status::ContentTooLarge)
+}
+
+fn check_host(host: Field<'_>, is_1_1: bool) -> Result<(), Status> {
+    match host {
+        Field::Absent if !is_1_1 => Ok(()),
+        Field::Once(value) if value.is_empty() || is_authority(value) => Ok(()),
+        _ => Err(Status::BadRequest),
+    }
+}
+
+/// Whether `value` is a host with an optional port: a name, an IPv4 address, or an IPv6 address in
+/// brackets.
+fn is_authority(value: &[u8]) -> bool {
+    let (host_is_valid, rest) = if let Some(literal) = value.strip_prefix(b"[") {
+        let Some(end) = memchr::memchr(b']', literal) else { return false };
+        let (literal, rest) = (&literal[..end], &literal[end + 1..]);
+        let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b":.-_~%".contains(byte);
+        (!literal.is_empty() && literal.iter().all(valid), rest)
+    } else {
+        let end = memchr::memchr(b':', value).unwrap_or(value.len());
+        let (name, rest) = value.split_at(end);
+        let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+        (!name.is_empty() && name.iter().all(valid), rest)
+    };
+    let port_is_valid = match rest {
+        [] => true,
+        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    host_is_valid && port_is_valid
+}
+
+fn method(name: &str) -> Method {
+    match name {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" => Method::NotAllowed,
+        _ => Method::Unknown,
+    }
+}
+
+/// Path and query of a request target (RFC 9112 §3.2).
+fn target(target: &[u8], method: Method) -> Result<(&[u8], &[u8]), Status> {
+    if !target.iter().all(u8::is_ascii_graphic) || target.contains(&b'#') {
+        return Err(Status::BadRequest);
+    }
+    let path_and_query = if target.starts_with(b"/") {
+        target
+    } else if let Some(rest) = strip_scheme(target) {
+        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+        let (authority, path_and_query) = rest.split_at(end);
+        if !is_authority(authority) {
+            return Err(Status::BadRequest);
+        }
+        path_and_query
+    } else if matches!(method, Method::Get | Method::Head) {
+        return Err(Status::BadRequest);
+    } else {
+        return Ok((b"", b""));
+    };
+    let end = memchr::memchr(b'?', path_and_query).unwrap_or(path_and_query.len());
+    let (path, query) = path_and_query.split_at(end);
+    Ok((if path.is_empty() { b"/" } else { path }, query))
+}
+
+fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
+    [b"http://".as_slice(), b"https://"].into_iter().find_map(|scheme| {
+        let (front, rest) = target.split_at_checked(scheme.len())?;
+        front.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

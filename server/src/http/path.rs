@@ -1,0 +1,248 @@
+//! Request paths to content keys: decoded once, and unable to name anything outside the root.
+//!
+//! A key is the path below the root without a leading slash: `""` is the root itself, `"a/"` a
+//! directory, `"a/b"` a file or a directory asked for without its slash.
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+
+use super::Status;
+
+/// Decodes `path` (which starts with a slash) into `key`, whose old content is lost.
+///
+/// Runs of slashes count as one. A name that starts with a dot is hidden, but for `.well-known` at the
+/// top (RFC 8615).
+///
+/// # Errors
+///
+/// 400 for a malformed escape, a NUL, or a `.` or `..` segment, which no well-behaved client sends;
+/// 404 for a hidden name, or an encoded slash, which no file name can contain.
+pub fn canonicalize(path: &[u8], key: &mut Vec<u8>) -> Result<(), Status> {
+    key.clear();
+    let path = path.strip_prefix(b"/").ok_or(Status::BadRequest)?;
+    let mut verdict = Ok(());
+    for segment in path.split(|&byte| byte == b'/') {
+        if segment.is_empty() {
+            continue;
+        }
+        let start = key.len();
+        decode(segment, key)?;
+        let name = &key[start..];
+        match name {
+            b"." | b".." => return Err(Status::BadRequest),
+            b".well-known" if start == 0 => {}
+            // A 400 further on still counts.
+            [b'.', ..] => verdict = Err(Status::NotFound),
+            name if name.contains(&b'/') => verdict = Err(Status::NotFound),
+            _ => {}
+        }
+        key.push(b'/');
+    }
+    if !path.is_empty() && !path.ends_with(b"/") {
+        key.pop();
+    }
+    verdict
+}
+
+/// Appends the percent-decoded `segment`.
+fn decode(segment: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
+    let hex = |digit: Option<&u8>| char::from(*digit?).to_digit(16);
+    let mut bytes = segment.iter();
+    while let Some(&byte) = bytes.next() {
+        let decoded = if byte == b'%' {
+            let (Some(high), Some(low)) = (hex(bytes.next()), hex(bytes.next())) else {
+                return Err(Status::BadRequest);
+            };
+            (high * 16 + low) as u8
+        } else {
+            byte
+        };
+        if decoded == 0 {
+            return Err(Status::BadRequest);
+        }
+        out.push(decoded);
+    }
+    Ok(())
+}
+
+/// All but the characters that RFC 3986 lets stand in a path, and the slashes between segments.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Appends the target that leads to the directory `key` with its slash, and the query.
+///
+/// It is made from the key rather than from the path as it came: with runs of slashes gone it cannot
+/// be taken for another host (`//host/`).
+pub fn write_directory_target(key: &[u8], query: &[u8], out: &mut Vec<u8>) {
+    out.push(b'/');
+    for piece in percent_encode(key, ENCODED) {
+        out.extend_from_slice(piece.as_bytes());
+    }
+    out.push(b'/');
+    out.extend_from_slice(query);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Component, Path};
+
+    use percent_encoding::percent_decode;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canonical(path: &str) -> Result<String, u16> {
+        let mut key = b"left over".to_vec();
+        canonicalize(path.as_bytes(), &mut key).map_err(Status::code)?;
+        Ok(String::from_utf8_lossy(&key).into_owned())
+    }
+
+    #[test]
+    fn paths_become_keys_or_are_refused() {
+        let cases: &[(&str, Result<&str, u16>)] = &[
+            ("/", Ok("")),
+            ("/a", Ok("a")),
+            ("/a/", Ok("a/")),
+            ("/a/b.html", Ok("a/b.html")),
+            ("//", Ok("")),
+            ("//a", Ok("a")),
+            ("/a//b", Ok("a/b")),
+            ("/a///", Ok("a/")),
+            ("/%61", Ok("a")),
+            ("/a%20b", Ok("a b")),
+            ("/a+b", Ok("a+b")),
+            ("/%C3%A9", Ok("é")),
+            ("/%c3%a9", Ok("é")),
+            ("/a%3Fb", Ok("a?b")),
+            ("/a%23b", Ok("a#b")),
+            ("/a%25b", Ok("a%b")),
+            ("/a%252fb", Ok("a%2fb")),
+            ("/%252e%252e/x", Ok("%2e%2e/x")),
+            ("/a..b", Ok("a..b")),
+            ("/a.", Ok("a.")),
+            ("/a..", Ok("a..")),
+            ("/a\\b", Ok("a\\b")),
+            ("/.well-known/acme", Ok(".well-known/acme")),
+            ("/..", Err(400)),
+            ("/../x", Err(400)),
+            ("/a/..", Err(400)),
+            ("/a/../b", Err(400)),
+            ("/a/../../etc/passwd", Err(400)),
+            ("/./a", Err(400)),
+            ("/a/.", Err(400)),
+            ("/%2e%2e/x", Err(400)),
+            ("/%2E%2E/x", Err(400)),
+            ("/.%2e/x", Err(400)),
+            ("/%2e./x", Err(400)),
+            ("/%2e", Err(400)),
+            ("/..%2fx", Err(404)),
+            ("/%2e%2e%2fx", Err(404)),
+            ("/a%2fb", Err(404)),
+            ("/a%2Fb", Err(404)),
+            ("/a%2f..%2fb", Err(404)),
+            ("/%2f", Err(404)),
+            ("/%2fetc/passwd", Err(404)),
+            ("/.git/config", Err(404)),
+            ("/a/.htaccess", Err(404)),
+            ("/...", Err(404)),
+            ("/%2egit", Err(404)),
+            ("/a/.well-known", Err(404)),
+            ("/.git/../x", Err(400)),
+            ("/.git/%zz", Err(400)),
+            ("/a%00", Err(400)),
+            ("/%00", Err(400)),
+            ("/a%00.html", Err(400)),
+            ("/%", Err(400)),
+            ("/%4", Err(400)),
+            ("/%zz", Err(400)),
+            ("/%4z", Err(400)),
+            ("/%+1", Err(400)),
+            ("/a%", Err(400)),
+            ("", Err(400)),
+            ("a", Err(400)),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(canonical(path), expected.map(str::to_owned), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_never_leaves_the_host() {
+        let target = |key: &[u8], query: &[u8]| {
+            let mut out = Vec::new();
+            write_directory_target(key, query, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(target(b"a/b", b""), "/a/b/");
+        assert_eq!(target(b"a b", b"?x=1"), "/a%20b/?x=1");
+        assert_eq!(target("\u{e9}".as_bytes(), b""), "/%C3%A9/");
+        assert_eq!(target(b"\\evil.example", b""), "/%5Cevil.example/");
+        assert_eq!(target(b"a\r\nSet-Cookie: x", b""), "/a%0D%0ASet-Cookie:%20x/");
+    }
+
+    /// What the path means by plainer rules; `None` where it must be refused.
+    fn oracle(path: &[u8]) -> Option<Vec<u8>> {
+        let mut names = Vec::new();
+        for segment in path.strip_prefix(b"/")?.split(|byte| *byte == b'/') {
+            let name: Vec<u8> = percent_decode(segment).collect();
+            let is_hidden = name.starts_with(b".") && !(names.is_empty() && name == b".well-known");
+            if name.contains(&0) || name.contains(&b'/') || is_hidden {
+                return None;
+            }
+            if !name.is_empty() {
+                names.push(name);
+            }
+        }
+        let mut key = names.join(&b'/');
+        if !key.is_empty() && path.ends_with(b"/") {
+            key.push(b'/');
+        }
+        Some(key)
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_never_climbs(path in "/(%2[eEfF]|%00|[./%a-c0-9]){0,24}") {
+            let mut key = Vec::new();
+            if canonicalize(path.as_bytes(), &mut key).is_ok() {
+                let key = String::from_utf8(key).unwrap();
+                let all_normal =
+                    Path::new(&key).components().all(|part| matches!(part, Component::Normal(_)));
+                prop_assert!(all_normal && !key.starts_with('/') && !key.contains('\0'), "{}", key);
+            }
+        }
+
+        #[test]
+        fn decoding_agrees_with_the_oracle(
+            path in "/(%2[eEfF0]|%00|%6[1-9]|[./ab\u{e9}]|\\.well-known){0,16}",
+        ) {
+            let mut key = Vec::new();
+            let verdict = canonicalize(path.as_bytes(), &mut key);
+            prop_assert_eq!(verdict.ok().map(|()| key), oracle(path.as_bytes()), "{}", path);
+        }
+
+        #[test]
+        fn a_redirect_leads_back_to_its_key(names in proptest::collection::vec("[^/\0.][^/\0]{0,6}", 1..4)) {
+            let key = names.join("/").into_bytes();
+            let mut target = Vec::new();
+            write_directory_target(&key, b"", &mut target);
+            prop_assert!(target.is_ascii());
+            let mut back = Vec::new();
+            prop_assert!(canonicalize(&target, &mut back).is_ok());
+            prop_assert_eq!(back, [key.as_slice(), b"/"].concat());
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Starting a shard on its own thread and core.
+
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::SystemTime,
+};
+
+use core_affinity::CoreId;
+use crossbeam_channel::{Receiver, Sender};
+use pagewire_driver::{Clock, Instant, Waker};
+use pagewire_stack::{DiskPool, Transport};
+
+use super::{RunningShard, Server};
+use crate::{
+    config::Config,
+    content::{Content, Root},
+    counters::Counters,
+    failure::Failure,
+    service::Service,
+    shard::Shard,
+    stop::Stop,
+};
+
+/// Jobs that helpers may have waiting, for each core.
+const QUEUED_JOBS_EACH: usize = 1024;
+
+/// A transport that can say what it has counted.
+pub(super) trait Summarize {
+    /// What it has counted, for people.
+    fn summary(&self) -> String;
+}
+
+/// What all shards share while they are started.
+pub(super) struct Launch<'a> {
+    config: &'a Config,
+    root: Arc<Root>,
+    pub(super) helpers: DiskPool,
+    clock: Clock,
+    stop: Stop,
+    ended: (Sender<usize>, Receiver<usize>),
+    shards: Vec<RunningShard>,
+}
+
+impl<'a> Launch<'a> {
+    /// Opens the root and starts the helpers.
+    pub(super) fn new(config: &'a Config) -> Result<Self, Failure> {
+        let root = Arc::new(Root::open(&config.root)?);
+        let queue = QUEUED_JOBS_EACH * config.cores.len().max(1);
+        let helpers = DiskPool::start(config.disk_threads, queue)
+            .map_err(|source| Failure::System { what: "start helper threads", source })?;
+        Ok(Self {
+            config,
+            root,
+            helpers,
+            clock: Clock::start(),
+            stop: Stop::default(),
+            ended: crossbeam_channel::unbounded(),
+            shards: Vec::new(),
+        })
+    }
+
+    /// Starts the next shard. `build` makes its transport, on the shard's thread, and something to
+    /// tell whoever starts it.
+    pub(super) fn shard<T, E>(
+        &mut self,
+        build: impl FnOnce(Instant) -> Result<(T, E), Failure> + Send + 'static,
+    ) -> Result<E, Failure>
+    where
+        T: Transport + Summarize,
+        E: Send + 'static,
+    {
+        let number = self.shards.len();
+        let core = self.config.cores[number];
+        let counters = Arc::new(Counters::default());
+        let (report, reported) = crossbeam_channel::bounded(1);
+        let seed = Seed {
+            config: self.config.clone(),
+            root: Arc::clone(&self.root),
+            helpers: self.helpers.clone(),
+            clock: self.clock,
+            counters: Arc::clone(&counters),
+        };
+        let stop = self.stop.clone();
+        let end = End { number, ended: self.ended.0.clone() };
+        let run = move || {
+            let _end = end;
+            if !core_affinity::set_for_current(CoreId { id: core }) {
+                tracing::warn!("shard {number} could not be pinned to core {core}");
+            }
+            let clock = seed.clock;
+            let mut shard = match seed.grow(build) {
+                Ok((shard, waker, told)) => {
+                    let _ = report.send(Ok((waker, told)));
+                    shard
+                }
+                Err(failure) => {
+                    let _ = report.send(Err(failure));
+                    return String::new();
+                }
+            };
+            shard.run(&clock, &stop);
+            shard.transport().summary()
+        };
+        let thread = spawn(number, run)
+            .map_err(|source| Failure::System { what: "start a shard's thread", source })?;
+        let (waker, told) =
+            reported.recv().map_err(|_| Failure::Shard(format!("shard {number}")))??;
+        self.shards.push(RunningShard { core, waker, counters, thread });
+        Ok(told)
+    }
+
+    /// The server, all of whose shards have started.
+    pub(super) fn finish(mut self, addresses: Vec<std::net::SocketAddr>) -> Server {
+        Server {
+            addresses,
+            shards: std::mem::take(&mut self.shards),
+            stop: self.stop.clone(),
+            ended: self.ended.1.clone(),
+        }
+    }
+}
+
+/// A launch given up takes down what was started.
+impl Drop for Launch<'_> {
+    fn drop(&mut self) {
+        if self.shards.is_empty() {
+            return;
+        }
+        self.stop.halt();
+        for shard in &self.shards {
+            shard.waker.wake();
+        }
+        for shard in self.shards.drain(..) {
+            let _ = shard.thread.join();
+        }
+    }
+}
+
+fn spawn(
+    number: usize,
+    run: impl FnOnce() -> String + Send + 'static,
+) -> io::Result<JoinHandle<String>> {
+    thread::Builder::new().name(format!("shard-{number}")).spawn(run)
+}
+
+/// What a shard is made of, on its way to its thread.
+struct Seed {
+    config: Config,
+    root: Arc<Root>,
+    helpers: DiskPool,
+    clock: Clock,
+    counters: Arc<Counters>,
+}
+
+impl Seed {
+    fn grow<T: Transport, E>(
+        self,
+        build: impl FnOnce(Instant) -> Result<(T, E), Failure>,
+    ) -> Result<(Shard<T>, Waker, E), Failure> {
+        let now = self.clock.now();
+        let (transport, told) = build(now)?;
+        let waker = transport.waker();
+        let content = Content::new(self.root, self.helpers, self.config.cache, waker.clone());
+        let service = Service::new(content, self.config.limits, now, SystemTime::now());
+        let shard = Shard::new(transport, service, self.config.timeouts, self.counters, now);
+        Ok((shard, waker, told))
+    }
+}
+
+/// Says that a shard has ended, however it did.
+struct End {
+    number: usize,
+    ended: Sender<usize>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = self.ended.send(self.number);
+    }
+}

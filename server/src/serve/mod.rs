@@ -1,0 +1,138 @@
+//! A running server: its shards on their cores, and how they are stopped.
+
+mod descriptors;
+mod kernel;
+mod launch;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use pagewire_driver::Waker;
+
+use crate::{
+    config::{Config, TransportConfig},
+    counters::Counters,
+    failure::Failure,
+    stop::Stop,
+};
+
+/// How long shards may take to end once they are told to do so at once.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+/// A running server.
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    shards: Vec<RunningShard>,
+    stop: Stop,
+    ended: Receiver<usize>,
+}
+
+/// A shard on its thread.
+struct RunningShard {
+    core: usize,
+    waker: Waker,
+    counters: Arc<Counters>,
+    /// Ends with what the transport has counted, for people.
+    thread: JoinHandle<String>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shards = self.shards.len();
+        f.debug_struct("Server").field("addresses", &self.addresses).field("shards", &shards).finish()
+    }
+}
+
+/// What one shard has done.
+#[derive(Debug)]
+pub struct ShardSummary {
+    /// The core it ran on.
+    pub core: usize,
+    /// What it has counted.
+    pub counters: Arc<Counters>,
+    /// What its transport has counted, for people.
+    pub transport: String,
+}
+
+impl Server {
+    /// Starts serving. When this returns, connections are accepted.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Failure`]; nothing is left running then.
+    pub fn start(config: &Config) -> Result<Self, Failure> {
+        match &config.transport {
+            TransportConfig::Kernel(kernel) => kernel::start(config, kernel),
+            TransportConfig::Xdp(_) => Err(Failure::Interface("not yet".to_owned())),
+        }
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What each shard has counted so far.
+    pub fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.shards.iter().map(|shard| &*shard.counters)
+    }
+
+    /// Ready when a shard has ended, which none does by itself.
+    pub fn ended(&self) -> &Receiver<usize> {
+        &self.ended
+    }
+
+    /// Asks for a drain: responses under way are finished, then connections and shards end.
+    pub fn drain(&self) {
+        self.stop.drain();
+        self.wake();
+    }
+
+    /// Asks for the end at once: connections are reset.
+    pub fn halt(&self) {
+        self.stop.halt();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        for shard in &self.shards {
+            shard.waker.wake();
+        }
+    }
+
+    /// Waits until all shards have ended or `deadline` has passed, and says which.
+    pub fn wait_ended(&self, deadline: Instant) -> bool {
+        while !self.shards.iter().all(|shard| shard.thread.is_finished()) {
+            match self.ended.recv_deadline(deadline) {
+                // The last thing a thread does is to say so; it is over in a moment.
+                Ok(_) | Err(RecvTimeoutError::Disconnected) => std::thread::yield_now(),
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+        true
+    }
+
+    /// Ends what still runs, and says what was done.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Shard`] if a shard has failed or does not end.
+    pub fn finish(self) -> Result<Vec<ShardSummary>, Failure> {
+        self.halt();
+        if !self.wait_ended(Instant::now() + LAST_MOMENTS) {
+            return Err(Failure::Shard("a shard that does not end".to_owned()));
+        }
+        let summaries = self.shards.into_iter().enumerate().map(|(number, shard)| {
+            let transport =
+                shard.thread.join().map_err(|_| Failure::Shard(format!("shard {number}")))?;
+            Ok(ShardSummary { core: shard.core, counters: shard.counters, transport })
+        });
+        summaries.collect()
+    }
+}

@@ -1,0 +1,105 @@
+//! What a shard knows of its connections.
+
+use pagewire_driver::Instant;
+use pagewire_stack::ConnectionId;
+
+use super::wheel::Tick;
+
+/// Where a connection is in reading requests. What it still has to send is the transport's affair.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reading {
+    /// Between requests.
+    Idle,
+    /// Within a request of which `seen` bytes have been looked at.
+    Head { seen: usize },
+    /// A whole request waits for a helper to find its file.
+    Resolving,
+    /// More requests may be there, but enough responses are queued: go on when they are sent.
+    Held,
+    /// No more requests are taken: it closes when what is queued is sent.
+    Over,
+}
+
+/// Whether more bytes may come from the peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Peer {
+    /// They may.
+    Open,
+    /// It has closed its side. Requests that came before that are still answered.
+    Closed,
+}
+
+/// What a connection must do in time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Duty {
+    /// Ask something.
+    Ask,
+    /// Complete a request.
+    Complete,
+    /// Take some of what is sent to it.
+    Take,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub id: ConnectionId,
+    pub reading: Reading,
+    pub peer: Peer,
+    /// What it must do next, and by when.
+    pub deadline: Option<(Duty, Instant)>,
+    /// Its earliest entry in the wheel.
+    pub entry: Option<Tick>,
+    /// Responses submitted since all was last sent.
+    pub queued: u32,
+    /// Bytes submitted so far.
+    pub submitted: u64,
+    /// Bytes sent when progress was last judged.
+    pub judged: u64,
+}
+
+/// Connections by their transport's slot.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    slots: Vec<Option<Connection>>,
+}
+
+impl Table {
+    /// Adds a connection. An older one in the slot is forgotten.
+    pub fn insert(&mut self, id: ConnectionId) {
+        let index = id.slot as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, || None);
+        }
+        self.slots[index] = Some(Connection {
+            id,
+            reading: Reading::Idle,
+            peer: Peer::Open,
+            deadline: None,
+            entry: None,
+            queued: 0,
+            submitted: 0,
+            judged: 0,
+        });
+    }
+
+    /// The connection `id`, unless it is gone.
+    pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        slot.as_mut().filter(|connection| connection.id == id)
+    }
+
+    /// Forgets the connection `id`, and says whether it was there.
+    pub fn remove(&mut self, id: ConnectionId) -> bool {
+        let is_there = self.get(id).is_some();
+        if is_there {
+            self.slots[id.slot as usize] = None;
+        }
+        is_there
+    }
+
+    /// The ids of all connections.
+    pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
+        self.slots.iter().flatten().map(|connection| connection.id)
+    }
+}

@@ -1,0 +1,381 @@
+//! One core's server: the loop that turns a transport's events into requests answered.
+//!
+//! Written once for every [`Transport`]. A turn is: poll, handle events, take the helpers' answers,
+//! look at deadlines; then sleep until something is due. A request stays in the transport's receive
+//! buffer until its response is accepted, so a connection holds no copy of it while it waits for a
+//! helper or for room.
+
+mod connection;
+#[cfg(test)]
+mod tests;
+mod wheel;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use pagewire_driver::{Clock, Instant};
+use pagewire_stack::{
+    Close, ConnectionId, Event, EventBatch, Part, Refused, Transport,
+};
+
+use self::{
+    connection::{Connection, Duty, Peer, Reading, Table},
+    wheel::{Tick, Wheel},
+};
+use crate::{
+    content::Resource,
+    counters::{Counter, Counters},
+    http::{Status, worth_parsing},
+    service::{Afterwards, Asked, Reply, Service, Step},
+    stop::{Order, Stop},
+};
+
+/// Responses queued on one connection before its further requests have to wait.
+const MOST_QUEUED: u32 = 32;
+
+/// How much a client must take within [`Timeouts::send`], unless less is left.
+const LEAST_PROGRESS_BYTES: u64 = 4096;
+
+/// How long a connection may take for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a request, from its first byte to its last.
+    pub head: Duration,
+    /// Without asking anything.
+    pub idle: Duration,
+    /// Without taking 4 KiB of what is sent to it.
+    pub send: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            send: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A server on one core.
+pub struct Shard<T: Transport> {
+    transport: T,
+    service: Service,
+    timeouts: Timeouts,
+    connections: Table,
+    wheel: Wheel,
+    counters: Arc<Counters>,
+    afterwards: Afterwards,
+    events: EventBatch,
+    due: Vec<(Tick, ConnectionId)>,
+    reply: Reply,
+}
+
+impl<T: Transport> fmt::Debug for Shard<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").field("connections", &self.transport.connections()).finish()
+    }
+}
+
+impl<T: Transport> Shard<T> {
+    /// A server for what `service` has, on `transport`, from `now` on.
+    pub fn new(
+        transport: T,
+        service: Service,
+        timeouts: Timeouts,
+        counters: Arc<Counters>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            transport,
+            service,
+            timeouts,
+            connections: Table::default(),
+            wheel: Wheel::new(now),
+            counters,
+            afterwards: Afterwards::GoOn,
+            events: EventBatch::new(),
+            due: Vec::new(),
+            reply: Reply::default(),
+        }
+    }
+
+    /// Serves until told to stop. A drain ends when the last connection has.
+    pub fn run(&mut self, clock: &Clock, stop: &Stop) {
+        loop {
+            let now = clock.now();
+            if self.service.date().is_stale(now) {
+                self.service.date().refresh(now, SystemTime::now());
+            }
+            self.turn(now);
+            match stop.order() {
+                Order::Serve => {}
+                Order::Drain => {
+                    self.drain(now);
+                    if self.transport.connections() == 0 {
+                        return;
+                    }
+                }
+                Order::Halt => return self.halt(now),
+            }
+            self.transport.wait(now, self.wheel.next());
+        }
+    }
+
+    /// Does all that is due at `now`.
+    pub fn turn(&mut self, now: Instant) {
+        let mut events = std::mem::take(&mut self.events);
+        self.transport.poll(now, &mut events);
+        for event in events.drain(..) {
+            self.handle(event, now);
+        }
+        self.events = events;
+        while let Some(answered) = self.service.content().answered() {
+            for id in answered.waiting {
+                self.resume(id, &answered.resource, now);
+            }
+        }
+        self.look_at_deadlines(now);
+    }
+
+    /// Takes no more requests than those under way. Connections end with their next response, idle
+    /// ones at once.
+    pub fn drain(&mut self, now: Instant) {
+        if self.afterwards == Afterwards::End {
+            return;
+        }
+        self.afterwards = Afterwards::End;
+        let ids: Vec<_> = self.connections.ids().collect();
+        for id in ids {
+            self.settle(id, now);
+        }
+    }
+
+    /// Cuts all connections.
+    fn halt(&mut self, now: Instant) {
+        for id in self.connections.ids() {
+            self.transport.close(id, Close::Now);
+        }
+        self.turn(now);
+    }
+
+    fn handle(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Opened { id, .. } => {
+                self.counters.add(Counter::Opened, 1);
+                self.connections.insert(id);
+                self.settle(id, now);
+            }
+            Event::Received(id) => self.proceed(id, now),
+            Event::PeerClosed(id) => {
+                if let Some(connection) = self.connections.get(id) {
+                    connection.peer = Peer::Closed;
+                    self.proceed(id, now);
+                }
+            }
+            Event::Sent(id) => {
+                if let Some(connection) = self.connections.get(id) {
+                    connection.queued = 0;
+                    if connection.reading == Reading::Held {
+                        connection.reading = Reading::Idle;
+                    }
+                    self.proceed(id, now);
+                }
+            }
+            Event::Closed(id, reason) => {
+                self.connections.remove(id);
+                self.counters.add_closed(reason);
+            }
+        }
+    }
+
+    /// A helper has found what the request at the front of `id` wants.
+    fn resume(&mut self, id: ConnectionId, resource: &Arc<Resource>, now: Instant) {
+        let Some(connection) = self.connections.get(id) else { return };
+        if connection.reading == Reading::Resolving {
+            connection.reading = Reading::Idle;
+            self.step(id, now, Some(Arc::clone(resource)));
+            self.proceed(id, now);
+        }
+    }
+
+    /// Answers what `id` has received, as far as that goes.
+    fn proceed(&mut self, id: ConnectionId, now: Instant) {
+        while let Some(connection) = self.connections.get(id) {
+            let goes_on = match connection.reading {
+                Reading::Resolving | Reading::Held | Reading::Over => false,
+                Reading::Idle | Reading::Head { .. } => self.step(id, now, None),
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        self.settle(id, now);
+    }
+
+    /// Answers one request, and says whether there may be more to answer now.
+    fn step(&mut self, id: ConnectionId, now: Instant, found: Option<Arc<Resource>>) -> bool {
+        let Some(connection) = self.connections.get(id) else { return false };
+        if connection.queued >= MOST_QUEUED {
+            connection.reading = Reading::Held;
+            return false;
+        }
+        if self.reply.head.capacity() == 0 {
+            self.reply.head = self.transport.buffer();
+        }
+        let bytes = self.transport.received(id);
+        let seen = if let Reading::Head { seen } = connection.reading { seen } else { 0 };
+        if bytes.is_empty() {
+            connection.reading = Reading::Idle;
+            return false;
+        }
+        if seen > 0 && !worth_parsing(bytes, seen, self.service.limits()) {
+            connection.reading = Reading::Head { seen: bytes.len() };
+            return false;
+        }
+        let asked = Asked { id, now, found, afterwards: self.afterwards };
+        match self.service.step(bytes, asked, &mut self.reply) {
+            Step::Incomplete => {
+                connection.reading = Reading::Head { seen: bytes.len() };
+                false
+            }
+            Step::Waiting => {
+                self.counters.add(Counter::Waits, 1);
+                connection.reading = Reading::Resolving;
+                false
+            }
+            Step::Answered { consumed, status, keep_alive } => {
+                self.submit(id, consumed, status, keep_alive)
+            }
+        }
+    }
+
+    /// Submits the reply, and says whether more requests may follow at once.
+    fn submit(&mut self, id: ConnectionId, consumed: usize, status: Status, keep_alive: bool) -> bool {
+        let Some(connection) = self.connections.get(id) else { return false };
+        let len = self.reply.parts.iter().map(Part::len).sum();
+        match self.transport.submit(id, &mut self.reply.parts) {
+            Ok(()) => {
+                self.transport.consume(id, consumed);
+                self.counters.add_response(status, len);
+                connection.submitted += len;
+                connection.queued += 1;
+                connection.reading = Reading::Idle;
+                connection.deadline = None;
+                if !keep_alive {
+                    connection.reading = Reading::Over;
+                    self.transport.close(id, Close::AfterSent);
+                }
+                return keep_alive;
+            }
+            Err(Refused::Busy) if self.transport.pending(id) > 0 => {
+                connection.reading = Reading::Held;
+            }
+            Err(_) => {
+                connection.reading = Reading::Over;
+                self.transport.close(id, Close::Now);
+            }
+        }
+        // Not sent after all: the head's buffer serves again.
+        if let Some(Part::Bytes(head)) = self.reply.parts.drain(..).next() {
+            self.reply.head = head;
+            self.reply.head.clear();
+        }
+        false
+    }
+
+    /// Closes `id` if nothing more is to come, or sets what it must do next.
+    fn settle(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connections.get(id) else { return };
+        let is_last = match connection.reading {
+            Reading::Idle => connection.peer == Peer::Closed || self.afterwards == Afterwards::End,
+            Reading::Head { .. } => connection.peer == Peer::Closed,
+            Reading::Resolving | Reading::Held | Reading::Over => false,
+        };
+        if is_last {
+            connection.reading = Reading::Over;
+            self.transport.close(id, Close::AfterSent);
+        }
+        let duty = match connection.reading {
+            _ if self.transport.pending(id) > 0 => Some(Duty::Take),
+            Reading::Idle => Some(Duty::Ask),
+            Reading::Head { .. } => Some(Duty::Complete),
+            Reading::Resolving | Reading::Held | Reading::Over => None,
+        };
+        if duty == connection.deadline.map(|(duty, _)| duty) {
+            return;
+        }
+        if duty == Some(Duty::Take) {
+            connection.judged = connection.submitted - self.transport.pending(id);
+        }
+        connection.deadline = duty.map(|duty| (duty, now + self.timeouts.for_duty(duty)));
+        enter(&mut self.wheel, connection);
+    }
+
+    fn look_at_deadlines(&mut self, now: Instant) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(now, &mut due);
+        for (tick, id) in due.drain(..) {
+            let Some(connection) = self.connections.get(id) else { continue };
+            if connection.entry != Some(tick) {
+                continue;
+            }
+            connection.entry = None;
+            match connection.deadline {
+                Some((duty, at)) if at <= now => self.call_to_account(id, duty, now),
+                _ => enter(&mut self.wheel, connection),
+            }
+        }
+        self.due = due;
+    }
+
+    /// `id` has had its time for `duty`.
+    fn call_to_account(&mut self, id: ConnectionId, duty: Duty, now: Instant) {
+        let Some(connection) = self.connections.get(id) else { return };
+        connection.deadline = None;
+        match duty {
+            Duty::Ask => {
+                self.counters.add(Counter::IdleTimeouts, 1);
+                connection.reading = Reading::Over;
+                self.transport.close(id, Close::AfterSent);
+            }
+            Duty::Complete => {
+                self.counters.add(Counter::HeadTimeouts, 1);
+                self.service.refuse(Status::RequestTimeout, &mut self.reply);
+                self.submit(id, 0, Status::RequestTimeout, false);
+            }
+            Duty::Take => {
+                let sent = connection.submitted - self.transport.pending(id);
+                if sent - connection.judged < LEAST_PROGRESS_BYTES {
+                    self.counters.add(Counter::SendTimeouts, 1);
+                    connection.reading = Reading::Over;
+                    return self.transport.close(id, Close::Now);
+                }
+            }
+        }
+        self.settle(id, now);
+    }
+}
+
+impl Timeouts {
+    fn for_duty(&self, duty: Duty) -> Duration {
+        match duty {
+            Duty::Ask => self.idle,
+            Duty::Complete => self.head,
+            Duty::Take => self.send,
+        }
+    }
+}
+
+/// Sees to it that the wheel comes up for `connection` no later than its deadline.
+fn enter(wheel: &mut Wheel, connection: &mut Connection) {
+    let Some((_, at)) = connection.deadline else { return };
+    let tick = wheel.tick_for(at);
+    if connection.entry.is_none_or(|entry| tick < entry) {
+        connection.entry = Some(tick);
+        wheel.insert(tick, connection.id);
+    }
+}
