@@ -131,9 +131,10 @@ impl Content {
         now: Instant,
         waiting: ConnectionId,
     ) -> Option<Arc<Resource>> {
-        let known = self.cache.get(key).map(|cached| {
-            (Arc::clone(&cached.resource), now.since(cached.looked_at.get()))
-        });
+        let known = self
+            .cache
+            .get(key)
+            .map(|cached| (Arc::clone(&cached.resource), now.since(cached.looked_at.get())));
         match known {
             Some((resource, age)) if age < RENEWED => Some(resource),
             Some((resource, age)) if age < TRUSTED => {
@@ -190,8 +191,12 @@ impl Content {
             self.looking += 1;
             let known = self.cache.peek(&key).map(|cached| Arc::clone(&cached.resource));
             let root = Arc::clone(&self.root);
-            let reply =
-                Reply { key, sender: self.sender.clone(), waker: self.waker.clone(), resource: None };
+            let reply = Reply {
+                key,
+                sender: self.sender.clone(),
+                waker: self.waker.clone(),
+                resource: None,
+            };
             let look = move || reply.with(|key| root.resolve(key, known));
             // A job refused by a full queue is dropped, and answers by that.
             let _ = self.helpers.submit(Box::new(look));

@@ -104,7 +104,9 @@ impl Root {
     /// Looks at what `key` leads to now. If that is still the file of `known`, the answer is `known`.
     pub fn resolve(&self, key: &[u8], known: Option<Arc<Resource>>) -> Arc<Resource> {
         match self.look(key, known.as_deref()) {
-            Look::Unchanged => known.unwrap_or_else(|| Arc::new(Resource::Refused(Status::NotFound))),
+            Look::Unchanged => {
+                known.unwrap_or_else(|| Arc::new(Resource::Refused(Status::NotFound)))
+            }
             Look::Found(resource) => Arc::new(resource),
         }
     }

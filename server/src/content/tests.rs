@@ -199,8 +199,7 @@ fn more_looks_than_may_be_under_way_are_all_answered() {
         let found = fixture.content.lookup(key.as_bytes(), Instant::ZERO, connection(number));
         assert!(found.is_none());
     }
-    let mut waiting: Vec<u32> =
-        (0..1_000).map(|_| fixture.next_answer().waiting[0].slot).collect();
+    let mut waiting: Vec<u32> = (0..1_000).map(|_| fixture.next_answer().waiting[0].slot).collect();
     waiting.sort_unstable();
     assert_eq!(waiting, (0..1_000).collect::<Vec<_>>());
 }
@@ -227,7 +226,7 @@ fn an_unreadable_file_is_forbidden() {
     let mut fixture = Fixture::new(CacheLimits::default());
     fixture.write("secret", b"x");
     let path = fixture.directory.path().join("secret");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything.
     let expected = if fs::read(&path).is_ok() { "file of 1" } else { "403" };
     assert_eq!(fixture.describe("secret"), expected);

@@ -33,7 +33,11 @@ pub(super) fn delimit(bytes: &[u8], framing: Framing, limit_bytes: usize) -> Con
         Framing::Empty => Content::Complete(0),
         Framing::Length(len) => match usize::try_from(len) {
             Ok(len) if len <= limit_bytes => {
-                if bytes.len() < len { Content::Partial } else { Content::Complete(len) }
+                if bytes.len() < len {
+                    Content::Partial
+                } else {
+                    Content::Complete(len)
+                }
             }
             _ => Content::Invalid(Status::ContentTooLarge),
         },

@@ -295,9 +295,9 @@ fn content_length(digits: &[u8]) -> Result<u64, Status> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Status::BadRequest);
     }
-    let value = digits.iter().try_fold(0u64, |value, digit| {
-        value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    });
+    let value = digits
+        .iter()
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
     value.ok_or(Status::ContentTooLarge)
 }
 

@@ -66,10 +66,7 @@ fn requests_are_understood() {
         (b"GET / HTTP/1.0\r\n\r\n", Taken(Get, "/", "", false)),
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", Taken(Get, "/", "", true)),
         (b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", Taken(Get, "/", "", true)),
-        (
-            b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
-            Taken(Get, "/", "", false),
-        ),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", Taken(Get, "/", "", false)),
         (b"GET http://a/x HTTP/1.1\r\nHost: b\r\n\r\n", Taken(Get, "/x", "", true)),
         (b"GET HTTP://a:80/x?y HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Get, "/x", "?y", true)),
         (b"GET https://a HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Get, "/", "", true)),
@@ -91,7 +88,10 @@ fn content_is_skipped() {
     check(&[
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", Taken(Get, "/", "", true)),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", Taken(Get, "/", "", true)),
-        (b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length:3\r\n\r\nabc", Taken(NotAllowed, "/", "", true)),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length:3\r\n\r\nabc",
+            Taken(NotAllowed, "/", "", true),
+        ),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab", Partial),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 65\r\n\r\n", Refused(413)),
         (
@@ -222,7 +222,8 @@ fn other_versions_and_codings_are_named() {
 
 #[test]
 fn every_prefix_of_a_request_is_partial() {
-    let whole: &[u8] = b"GET /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nRange: bytes=0-\r\n\r\nxy";
+    let whole: &[u8] =
+        b"GET /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nRange: bytes=0-\r\n\r\nxy";
     for len in 0..whole.len() {
         assert_eq!(parse(&whole[..len], &LIMITS), Parsed::Partial, "{len}");
     }

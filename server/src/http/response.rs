@@ -34,8 +34,7 @@ impl EntityFields {
             SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(since_epoch.as_secs());
         let date = httpdate::fmt_http_date(last_modified);
         let validators = format!("ETag: {etag}\r\nLast-Modified: {date}\r\n");
-        let block =
-            format!("{validators}Accept-Ranges: bytes\r\nContent-Type: {content_type}\r\n");
+        let block = format!("{validators}Accept-Ranges: bytes\r\nContent-Type: {content_type}\r\n");
         Self {
             block: block.into_bytes().into(),
             validators_len: validators.len(),
@@ -206,8 +205,7 @@ mod tests {
 
     #[test]
     fn errors_explain_themselves_but_not_to_head() {
-        let whole =
-            text(|out| write_text(out, Status::NotFound, COMMON, Detail::None, false));
+        let whole = text(|out| write_text(out, Status::NotFound, COMMON, Detail::None, false));
         let head = text(|out| write_text(out, Status::NotFound, COMMON, Detail::None, true));
         assert_eq!(whole, format!("{head}{}", Status::NotFound.text()));
         assert!(head.contains(&format!("Content-Length: {}\r\n", Status::NotFound.text().len())));

@@ -73,7 +73,9 @@ impl Status {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Ok | Self::PartialContent | Self::NotModified => "",
-            Self::MovedPermanently => "301: this directory has moved to the address with a slash.\n",
+            Self::MovedPermanently => {
+                "301: this directory has moved to the address with a slash.\n"
+            }
             Self::BadRequest => "400: this request is malformed.\n",
             Self::Forbidden => "403: this file may not be read.\n",
             Self::NotFound => "404: there is no such file.\n",

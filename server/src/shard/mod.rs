@@ -17,9 +17,7 @@ use std::{
 };
 
 use pagewire_driver::{Clock, Instant};
-use pagewire_stack::{
-    Close, ConnectionId, Event, EventBatch, Part, Refused, Transport,
-};
+use pagewire_stack::{Close, ConnectionId, Event, EventBatch, Part, Refused, Transport};
 
 use self::{
     connection::{Connection, Duty, Peer, Reading, Table},
@@ -54,7 +52,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             send: Duration::from_secs(30),
         }
     }
@@ -254,7 +252,13 @@ impl<T: Transport> Shard<T> {
     }
 
     /// Submits the reply, and says whether more requests may follow at once.
-    fn submit(&mut self, id: ConnectionId, consumed: usize, status: Status, keep_alive: bool) -> bool {
+    fn submit(
+        &mut self,
+        id: ConnectionId,
+        consumed: usize,
+        status: Status,
+        keep_alive: bool,
+    ) -> bool {
         let Some(connection) = self.connections.get(id) else { return false };
         let len = self.reply.parts.iter().map(Part::len).sum();
         match self.transport.submit(id, &mut self.reply.parts) {

@@ -1,1 +1,404 @@
-//! x
+//! The shard over a scripted transport, in made-up time, with a real directory and real helpers.
+
+use std::{collections::BTreeMap, fmt::Write, fs, thread};
+
+use pagewire_driver::Waker;
+use pagewire_stack::{CloseReason, DiskPool, Parts};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    content::{CacheLimits, Content, Root},
+    http::Limits,
+};
+
+/// A transport whose peer is the test.
+struct Script {
+    connections: BTreeMap<ConnectionId, Line>,
+    events: EventBatch,
+    waker: Waker,
+}
+
+#[derive(Default)]
+struct Line {
+    input: Vec<u8>,
+    /// Heads and in-memory bytes as text; file ranges as `<start+len>`.
+    output: String,
+    pending: u64,
+    /// Responses taken before `Busy`.
+    room: usize,
+    closing: Option<Close>,
+}
+
+impl Transport for Script {
+    fn poll(&mut self, _now: Instant, events: &mut EventBatch) {
+        events.append(&mut self.events);
+        self.connections.retain(|&id, line| {
+            let reason = match line.closing {
+                Some(Close::AfterSent) if line.pending == 0 => CloseReason::Finished,
+                Some(Close::Now) => CloseReason::Aborted,
+                _ => return true,
+            };
+            events.push(Event::Closed(id, reason));
+            false
+        });
+    }
+
+    fn received(&mut self, id: ConnectionId) -> &[u8] {
+        self.connections.get(&id).map_or(&[], |line| &line.input)
+    }
+
+    fn consume(&mut self, id: ConnectionId, len: usize) {
+        self.connections.get_mut(&id).unwrap().input.drain(..len);
+    }
+
+    fn buffer(&mut self) -> Vec<u8> {
+        Vec::with_capacity(512)
+    }
+
+    fn submit(&mut self, id: ConnectionId, parts: &mut Parts) -> Result<(), Refused> {
+        let line = self.connections.get_mut(&id).ok_or(Refused::Gone)?;
+        if line.closing.is_some() {
+            return Err(Refused::Gone);
+        }
+        if line.room == 0 {
+            return Err(Refused::Busy);
+        }
+        line.room -= 1;
+        for part in parts.drain(..) {
+            line.pending += part.len();
+            match part {
+                Part::Bytes(bytes) => line.output += std::str::from_utf8(&bytes).unwrap(),
+                Part::File(range) => {
+                    write!(line.output, "<{}+{}>", range.start, range.len).unwrap();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pending(&self, id: ConnectionId) -> u64 {
+        self.connections.get(&id).map_or(0, |line| line.pending)
+    }
+
+    fn connect(
+        &mut self,
+        _now: Instant,
+        _to: std::net::SocketAddr,
+    ) -> Result<ConnectionId, Refused> {
+        Err(Refused::NoRoute)
+    }
+
+    fn close(&mut self, id: ConnectionId, how: Close) {
+        if let Some(line) = self.connections.get_mut(&id) {
+            line.closing = Some(how);
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn wait(&mut self, _now: Instant, _deadline: Option<Instant>) {}
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}
+
+const ID: ConnectionId = ConnectionId { slot: 3, generation: 1 };
+const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+
+struct Fixture {
+    shard: Shard<Script>,
+    now: Instant,
+    _directory: TempDir,
+}
+
+impl Fixture {
+    /// A server of the files `a` (5 bytes) and `b/index.html`, with one connection open.
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a"), "abcde").unwrap();
+        fs::create_dir(directory.path().join("b")).unwrap();
+        fs::write(directory.path().join("b/index.html"), "index").unwrap();
+        let waker = Waker::new().unwrap();
+        let root = Arc::new(Root::open(directory.path()).unwrap());
+        let helpers = DiskPool::start(1, 64).unwrap();
+        let content = Content::new(root, helpers, CacheLimits::default(), waker.clone());
+        let now = Instant::from_millis(1_000);
+        let service = Service::new(content, Limits::default(), now, SystemTime::now());
+        let transport = Script { connections: BTreeMap::new(), events: Vec::new(), waker };
+        let counters = Arc::new(Counters::default());
+        let shard = Shard::new(transport, service, Timeouts::default(), counters, now);
+        let mut fixture = Self { shard, now, _directory: directory };
+        fixture.open(ID);
+        fixture
+    }
+
+    fn open(&mut self, id: ConnectionId) {
+        let address = ([127, 0, 0, 1], 1).into();
+        self.shard.transport.connections.insert(id, Line { room: 1_000, ..Line::default() });
+        self.event(Event::Opened { id, peer: address, local: address });
+    }
+
+    fn line(&mut self) -> &mut Line {
+        self.shard.transport.connections.get_mut(&ID).expect("the connection is open")
+    }
+
+    fn is_open(&self) -> bool {
+        self.shard.transport.connections.contains_key(&ID)
+    }
+
+    fn event(&mut self, event: Event) {
+        self.shard.transport.events.push(event);
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        self.shard.turn(self.now);
+    }
+
+    fn receive(&mut self, text: &str) {
+        self.line().input.extend_from_slice(text.as_bytes());
+        self.event(Event::Received(ID));
+    }
+
+    /// Waits for helpers until the output has `count` responses in all.
+    fn await_responses(&mut self, count: usize) {
+        for _ in 0..2_000 {
+            if self.statuses().len() >= count {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+            self.turn();
+        }
+        panic!("{:?}", self.statuses());
+    }
+
+    fn statuses(&mut self) -> Vec<u16> {
+        let heads = self.line().output.split("HTTP/1.1 ").skip(1);
+        heads.map(|head| head[..3].parse().unwrap()).collect()
+    }
+
+    /// Everything queued has been sent.
+    fn sent(&mut self) {
+        self.line().pending = 0;
+        self.event(Event::Sent(ID));
+    }
+
+    /// Time passes, in steps as a running shard would see it.
+    fn pass(&mut self, duration: Duration) {
+        for _ in 0..20 {
+            self.now += duration / 20;
+            self.turn();
+        }
+        self.turn();
+    }
+
+    fn count(&self, counter: Counter) -> u64 {
+        self.shard.counters.get(counter)
+    }
+}
+
+#[test]
+fn a_request_waits_for_its_file_once_and_then_not() {
+    let mut fixture = Fixture::new();
+    fixture.receive(GET);
+    assert!(fixture.statuses().is_empty());
+    fixture.await_responses(1);
+    assert!(fixture.line().output.ends_with("\r\n\r\n<0+5>"));
+    assert!(fixture.line().input.is_empty());
+    fixture.sent();
+    fixture.receive(GET);
+    assert_eq!(fixture.statuses(), [200, 200]);
+    assert_eq!((fixture.count(Counter::Waits), fixture.count(Counter::Requests)), (1, 2));
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_and_a_tail_waits() {
+    let mut fixture = Fixture::new();
+    let second = "GET /b HTTP/1.1\r\nHost: x\r\n\r\nGET /none HTTP/1.1\r\nHost: x\r\n\r\nGET ";
+    fixture.receive(&(GET.to_owned() + second));
+    fixture.await_responses(3);
+    assert_eq!(fixture.statuses(), [200, 301, 404]);
+    assert_eq!(fixture.line().input, b"GET ");
+    assert!(fixture.line().output.contains("\r\nLocation: /b/\r\n"));
+}
+
+#[test]
+fn requests_beyond_the_queue_wait_until_it_is_sent() {
+    let mut fixture = Fixture::new();
+    fixture.receive(GET);
+    fixture.await_responses(1);
+    fixture.sent();
+    fixture.receive(&GET.repeat(100));
+    assert_eq!(fixture.statuses().len(), 1 + MOST_QUEUED as usize);
+    fixture.sent();
+    assert_eq!(fixture.statuses().len(), 1 + 2 * MOST_QUEUED as usize);
+    fixture.sent();
+    fixture.sent();
+    assert_eq!(fixture.statuses().len(), 101);
+    assert!(fixture.line().input.is_empty());
+}
+
+#[test]
+fn a_busy_transport_is_asked_again_when_it_has_sent() {
+    let mut fixture = Fixture::new();
+    fixture.line().room = 2;
+    fixture.receive(&GET.repeat(3));
+    fixture.await_responses(2);
+    fixture.turn();
+    assert_eq!((fixture.statuses().len(), fixture.line().input.len()), (2, GET.len()));
+    fixture.line().room = 2;
+    fixture.sent();
+    assert_eq!(fixture.statuses().len(), 3);
+}
+
+#[test]
+fn nothing_is_answered_after_a_close() {
+    let mut fixture = Fixture::new();
+    fixture.receive(&format!("GET /c HTTP/1.0\r\n\r\n{GET}"));
+    fixture.await_responses(1);
+    assert_eq!(fixture.statuses(), [404]);
+    assert_eq!(fixture.line().closing, Some(Close::AfterSent));
+    fixture.sent();
+    assert!(!fixture.is_open());
+    assert_eq!(fixture.count(Counter::Finished), 1);
+}
+
+#[test]
+fn garbage_is_answered_once_and_ends_the_connection() {
+    let mut fixture = Fixture::new();
+    fixture.receive("\x01\x02\x03\r\n\r\n");
+    assert_eq!(fixture.statuses(), [400]);
+    fixture.receive(GET);
+    assert_eq!(fixture.statuses(), [400]);
+    fixture.sent();
+    assert!(!fixture.is_open());
+}
+
+#[test]
+fn requests_before_a_half_close_are_answered() {
+    let mut fixture = Fixture::new();
+    fixture.receive(&GET.repeat(2));
+    fixture.event(Event::PeerClosed(ID));
+    assert!(fixture.is_open());
+    fixture.await_responses(2);
+    fixture.sent();
+    assert!(!fixture.is_open());
+
+    let mut fixture = Fixture::new();
+    fixture.receive("GET /a HT");
+    fixture.event(Event::PeerClosed(ID));
+    fixture.turn();
+    assert!(!fixture.is_open());
+}
+
+#[test]
+fn a_slow_head_gets_408_however_it_drips() {
+    let mut fixture = Fixture::new();
+    fixture.receive("GET /a HTTP/1.1\r\n");
+    for _ in 0..9 {
+        fixture.pass(Duration::from_secs(1));
+        fixture.receive("X: y\r\n");
+    }
+    assert!(fixture.statuses().is_empty());
+    fixture.pass(Duration::from_millis(1_100));
+    assert_eq!(fixture.statuses(), [408]);
+    fixture.sent();
+    assert!(!fixture.is_open());
+    assert_eq!(fixture.count(Counter::HeadTimeouts), 1);
+}
+
+#[test]
+fn each_head_has_its_own_time() {
+    let mut fixture = Fixture::new();
+    for round in 1..=5 {
+        fixture.receive("GET /a HTTP/1.1\r\n");
+        fixture.pass(Duration::from_secs(8));
+        fixture.receive("Host: x\r\n\r\nGET ");
+        fixture.await_responses(2 * round - 1);
+        fixture.sent();
+        fixture.receive("/a HTTP/1.1\r\nHost: x\r\n\r\n");
+        fixture.await_responses(2 * round);
+        fixture.sent();
+    }
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let mut fixture = Fixture::new();
+    fixture.pass(Duration::from_secs(59));
+    assert!(fixture.is_open());
+    fixture.receive(GET);
+    fixture.await_responses(1);
+    fixture.sent();
+    fixture.pass(Duration::from_secs(59));
+    assert!(fixture.is_open());
+    fixture.pass(Duration::from_secs(2));
+    assert!(!fixture.is_open());
+    assert_eq!(fixture.count(Counter::IdleTimeouts), 1);
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
+    let mut fixture = Fixture::new();
+    fixture.receive(GET);
+    fixture.await_responses(1);
+    fixture.line().pending = 100_000;
+    // As if 100,000 bytes had been submitted.
+    fixture.shard.connections.get(ID).unwrap().submitted += 100_000;
+    for _ in 0..5 {
+        fixture.pass(Duration::from_secs(29));
+        fixture.line().pending -= 10_000;
+    }
+    fixture.pass(Duration::from_secs(31));
+    assert!(fixture.is_open());
+    fixture.pass(Duration::from_secs(31));
+    assert!(!fixture.is_open());
+    assert_eq!((fixture.count(Counter::SendTimeouts), fixture.count(Counter::Aborted)), (1, 1));
+}
+
+#[test]
+fn a_drain_lets_responses_end_and_takes_no_more() {
+    let mut fixture = Fixture::new();
+    fixture.receive(GET);
+    let other = ConnectionId { slot: 0, generation: 0 };
+    fixture.open(other);
+    fixture.shard.drain(fixture.now);
+    fixture.turn();
+    assert_eq!(fixture.shard.transport.connections(), 1, "the idle one is closed");
+    fixture.await_responses(1);
+    assert!(fixture.line().output.contains("\r\nConnection: close\r\n"));
+    fixture.open(ConnectionId { slot: 0, generation: 1 });
+    fixture.turn();
+    assert_eq!(fixture.shard.transport.connections(), 1, "a new one is closed at once");
+    fixture.sent();
+    assert_eq!(fixture.shard.transport.connections(), 0);
+}
+
+#[test]
+fn an_answer_for_a_connection_that_is_gone_is_dropped() {
+    let mut fixture = Fixture::new();
+    fixture.receive(GET);
+    fixture.shard.transport.connections.remove(&ID);
+    fixture.event(Event::Closed(ID, CloseReason::Reset));
+    let next = ConnectionId { generation: 2, ..ID };
+    fixture.open(next);
+    thread::sleep(Duration::from_millis(50));
+    fixture.turn();
+    assert!(fixture.shard.transport.connections[&next].output.is_empty());
+    assert_eq!(fixture.count(Counter::Reset), 1);
+}
+
+#[test]
+fn events_of_unknown_connections_are_borne() {
+    let mut fixture = Fixture::new();
+    let gone = ConnectionId { slot: 9_999, generation: 7 };
+    fixture.event(Event::Received(gone));
+    fixture.event(Event::Sent(gone));
+    fixture.event(Event::PeerClosed(gone));
+    fixture.event(Event::Closed(gone, CloseReason::Unreachable));
+    assert!(fixture.is_open());
+}
