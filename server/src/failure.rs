@@ -1,0 +1,69 @@
+//! Why the server did not start or go on: one sentence with the cause and the fix, and the exit status.
+
+use std::{io, net::SocketAddr, process::ExitCode};
+
+use thiserror::Error;
+
+use crate::content::RootError;
+
+/// Why the server did not start or go on.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Flags that do not go together or lack something.
+    #[error("{0}")]
+    Usage(String),
+    /// A privilege is missing.
+    #[error("{0}")]
+    Privilege(String),
+    /// The interface, its queues or its driver cannot be used.
+    #[error("{0}")]
+    Interface(String),
+    /// The address to listen on cannot be used.
+    #[error("cannot listen on {address}: {source}; {}", listen_fix(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The directory cannot be served.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The system lacks something that is rarely lacking.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A shard has panicked.
+    #[error("{0} has failed; the log above says where, please report it")]
+    Shard(String),
+}
+
+fn listen_fix(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what uses it, or choose another port with --listen",
+        io::ErrorKind::AddrNotAvailable => "choose an address of this machine with --listen",
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another with --listen"
+        }
+        _ => "choose another with --listen",
+    }
+}
+
+impl Failure {
+    /// The exit status that the help documents.
+    pub fn exit_status(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::System { .. } | Self::Shard(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Privilege(_) => 3,
+            Self::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 3,
+            Self::Interface(_) => 4,
+            Self::Listen { .. } => 5,
+            Self::Root(_) => 6,
+        })
+    }
+}
