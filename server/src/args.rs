@@ -218,7 +218,8 @@ mod tests {
         let text = |text| parse_prefix(text).map(|prefix| (prefix.address(), prefix.length())).ok();
         assert_eq!(text("10.77.0.1/24"), Some(([10, 77, 0, 1].into(), 24)));
         assert_eq!(text("fd77::1/64"), Some(("fd77::1".parse().unwrap(), 64)));
-        for bad in ["10.77.0.1", "10.77.0.1/33", "10.77.0.1/x", "0.0.0.0/0", "ff02::1/8", "::1/128"] {
+        for bad in ["10.77.0.1", "10.77.0.1/33", "10.77.0.1/x", "0.0.0.0/0", "ff02::1/8", "::1/128"]
+        {
             assert_eq!(text(bad), None, "{bad}");
         }
     }

@@ -93,9 +93,9 @@ impl Machine for ThisMachine {
 
     fn queues(&self, interface: &str) -> Option<u32> {
         let queues = std::fs::read_dir(format!("/sys/class/net/{interface}/queues")).ok()?;
-        let receive = queues.flatten().filter(|queue| {
-            queue.file_name().as_encoded_bytes().starts_with(b"rx-")
-        });
+        let receive = queues
+            .flatten()
+            .filter(|queue| queue.file_name().as_encoded_bytes().starts_with(b"rx-"));
         u32::try_from(receive.count()).ok()
     }
 }

@@ -1,6 +1,6 @@
 //! Why the server did not start or go on: one sentence with the cause and the fix, and the exit status.
 
-use std::{io, net::SocketAddr, process::ExitCode};
+use std::{io, process::ExitCode};
 
 use thiserror::Error;
 
@@ -19,13 +19,8 @@ pub enum Failure {
     #[error("{0}")]
     Interface(String),
     /// The address to listen on cannot be used.
-    #[error("cannot listen on {address}: {source}; {}", listen_fix(source))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error("{0}")]
+    Address(String),
     /// The directory cannot be served.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -37,32 +32,23 @@ pub enum Failure {
         /// Why it failed.
         source: io::Error,
     },
+    /// Something else that the stack says.
+    #[error("{0}")]
+    Other(String),
     /// A shard has panicked.
     #[error("{0} has failed; the log above says where, please report it")]
     Shard(String),
-}
-
-fn listen_fix(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "stop what uses it, or choose another port with --listen",
-        io::ErrorKind::AddrNotAvailable => "choose an address of this machine with --listen",
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another with --listen"
-        }
-        _ => "choose another with --listen",
-    }
 }
 
 impl Failure {
     /// The exit status that the help documents.
     pub fn exit_status(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::System { .. } | Self::Shard(_) => 1,
+            Self::System { .. } | Self::Other(_) | Self::Shard(_) => 1,
             Self::Usage(_) => 2,
             Self::Privilege(_) => 3,
-            Self::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 3,
             Self::Interface(_) => 4,
-            Self::Listen { .. } => 5,
+            Self::Address(_) => 5,
             Self::Root(_) => 6,
         })
     }

@@ -1,8 +1,17 @@
 //! Pagewire, the product: files over HTTP, one shard per core, on the user-level TCP or the kernel's.
+//!
+//! - `args`, `config`, `failure`: what to do, checked once, and why it cannot be done.
+//! - `serve`: shards on their cores; `stop`: their end; `counters`: what they did.
+//! - `shard`: the loop between a [`Transport`](pagewire_stack::Transport) and the service.
+//! - `service`: requests to responses, of `http` (the protocol) and `content` (the files).
+//! - `control`: the kernel's view of the network.
 
+pub mod args;
+pub mod config;
 pub mod content;
 pub mod control;
 pub mod counters;
+pub mod failure;
 pub mod http;
 pub mod service;
 pub mod shard;
