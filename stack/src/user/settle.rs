@@ -30,7 +30,7 @@ impl<P: Port> UserStack<P> {
             // A reset during the handshake.
             State::Listen => return self.release(slot, CloseReason::Reset),
             State::Closed => {
-                let reason = self.reason(slot);
+                let reason = self.reason(slot, unsent);
                 return self.release(slot, reason);
             }
             _ => {}
@@ -124,15 +124,16 @@ impl<P: Port> UserStack<P> {
     }
 
     /// Why a socket that is now closed is closed.
-    fn reason(&self, slot: u32) -> CloseReason {
+    fn reason(&self, slot: u32, unsent: usize) -> CloseReason {
         let connection = &self.connections[slot as usize];
         match connection.phase {
             Phase::Aborting(reason) => reason,
             Phase::Connecting => CloseReason::Unreachable,
-            // LAST-ACK ends with everything acknowledged; a reset finds the FIN outstanding.
+            // LAST-ACK has ended with everything acknowledged.
             _ if connection.fin_queued
                 && connection.peer_closed
-                && connection.tx.pending() == 0 =>
+                && connection.tx.unqueued() == 0
+                && unsent == 0 =>
             {
                 CloseReason::Finished
             }

@@ -22,8 +22,8 @@ impl<P: Port> Transport for UserStack<P> {
         self.receive_messages(now);
         self.receive_burst(now);
         self.expire_timers(now);
-        self.ask_neighbors(now);
         self.send_ready(now);
+        self.ask_neighbors(now);
         self.flush(now);
         events.append(&mut self.events);
     }
