@@ -9,6 +9,7 @@
 mod disk;
 #[allow(dead_code, reason = "both stacks use it")]
 mod file;
+mod kernel;
 #[allow(dead_code, reason = "both stacks use it")]
 mod mapping;
 mod network;
@@ -17,6 +18,7 @@ pub mod user;
 
 pub use disk::{DiskPool, Full, Job, ResidencyCounters};
 pub use file::{FileObject, IN_MEMORY_MAX, Identity};
+pub use kernel::{ClosedCounters, KernelConfig, KernelCounters, KernelError, KernelStack};
 pub use network::{Link, Neighbour, NetworkView, NextHop, Prefix, PrefixTooLong, Route};
 pub use transport::{
     Close, CloseReason, ConnectionId, Event, EventBatch, FileRange, Part, Parts, Refused, Transport,
