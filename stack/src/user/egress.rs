@@ -189,12 +189,15 @@ impl<P: Port> UserStack<P> {
             connection.resident_end = connection.tx.end_of_bytes(offset);
             return true;
         };
+        let range_end = range.start + range.len;
+        if range_end > range.object.len() {
+            self.abort(slot, CloseReason::ContentChanged);
+            return false;
+        }
         let id = crate::ConnectionId { slot, generation: connection.generation };
-        let wanted = start..range.start + range.len;
-        match self.residency.request(now, id, &range.object, wanted) {
+        match self.residency.request(now, id, &range.object, start..range_end) {
             Answer::Resident { end } => {
-                let end = end.min(range.start + range.len);
-                connection.resident_end = offset + end.saturating_sub(start);
+                connection.resident_end = offset + end.min(range_end) - start;
                 true
             }
             Answer::Pending => {
