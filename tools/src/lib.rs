@@ -2,5 +2,6 @@
 //!
 //! The binary is `pw`; tests use [`lab::Lab`] as a library.
 
+pub mod demo;
 pub mod lab;
 pub mod system;

@@ -11,7 +11,10 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use pagewire_tools::lab::{self, Lab, LabConfig, LabError, Prefix, Side};
+use pagewire_tools::{
+    demo::{self, DemoConfig, DemoError, Ending},
+    lab::{self, Lab, LabConfig, LabError, Prefix, Side},
+};
 
 /// Tools around pagewire, a file server on a user-level or the kernel's TCP.
 #[derive(Parser)]
@@ -22,6 +25,7 @@ struct Cli {
 }
 
 const EXIT_STATUSES: &str = "Exit statuses: 0 done; 1 failed, or the lab is not up; 2 wrong usage; \
+130 ended by a signal; \
 `pw lab run` ends with the status of what it ran, 126 or 127 if that cannot be run.";
 
 #[derive(Subcommand)]
@@ -29,6 +33,11 @@ enum Tool {
     /// A server, a client and the wire between them, in network namespaces of this machine
     #[command(subcommand)]
     Lab(LabCommand),
+    /// Serve real files in a lab over AF_XDP and over the kernel, fetch them all, and compare
+    ///
+    /// Every file is fetched by curl, eight processes at a time, over IPv4 and over IPv6, and its SHA-256
+    /// compared with the disk's. Nothing is left behind, also after Ctrl-C. Needs root.
+    Demo(Box<DemoConfig>),
 }
 
 #[derive(Subcommand)]
@@ -64,17 +73,24 @@ struct Names {
 }
 
 fn main() -> ExitCode {
-    let Tool::Lab(command) = Cli::parse().tool;
-    match run(command) {
-        Ok(status) => status,
-        Err(error) => {
-            eprintln!("pw: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let result = match Cli::parse().tool {
+        Tool::Lab(command) => run_lab(command).map_err(DemoError::Lab),
+        Tool::Demo(config) => demo::run(&config).map(|ending| match ending {
+            Ending::Equal => ExitCode::SUCCESS,
+            Ending::Different => ExitCode::FAILURE,
+            Ending::Interrupted => ExitCode::from(INTERRUPTED),
+        }),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("pw: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn run(command: LabCommand) -> Result<ExitCode, LabError> {
+/// What a shell reports for a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+fn run_lab(command: LabCommand) -> Result<ExitCode, LabError> {
     match command {
         LabCommand::Up(config) => {
             Lab::up(&config)?.keep()?;
