@@ -13,7 +13,7 @@ use crate::{
     content::CacheLimits,
     failure::Failure,
     http::Limits,
-    shard::Timeouts,
+    shard::{Idle, Timeouts},
 };
 
 /// What to serve and how.
@@ -77,7 +77,7 @@ pub trait Machine {
     /// Cores that this process may run on.
     fn cores(&self) -> Vec<usize>;
 
-    /// Receive queues of an interface; none if there is no such interface.
+    /// Queues of an interface that go both ways; none if there is no such interface.
     fn queues(&self, interface: &str) -> Option<u32>;
 }
 
@@ -92,11 +92,7 @@ impl Machine for ThisMachine {
     }
 
     fn queues(&self, interface: &str) -> Option<u32> {
-        let queues = std::fs::read_dir(format!("/sys/class/net/{interface}/queues")).ok()?;
-        let receive = queues
-            .flatten()
-            .filter(|queue| queue.file_name().as_encoded_bytes().starts_with(b"rx-"));
-        u32::try_from(receive.count()).ok()
+        pagewire_driver::Interface::find(interface).ok().map(|interface| interface.queues())
     }
 }
 
@@ -144,6 +140,16 @@ impl Config {
             drain_timeout: args.drain_timeout,
             root: args.root,
         })
+    }
+}
+
+impl Config {
+    /// What shards do when there is nothing to do.
+    pub fn idle(&self) -> Idle {
+        match &self.transport {
+            TransportConfig::Xdp(xdp) if xdp.busy => Idle::Spin,
+            _ => Idle::Sleep,
+        }
     }
 }
 

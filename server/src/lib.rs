@@ -13,6 +13,7 @@ pub mod control;
 pub mod counters;
 pub mod failure;
 pub mod http;
+pub mod serve;
 pub mod service;
 pub mod shard;
 pub mod stop;

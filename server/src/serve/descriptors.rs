@@ -24,22 +24,75 @@ pub(super) fn raise_limit() -> usize {
     current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
 
-/// Cuts `config` so that it fits `limit` descriptors, of which each connection has
-/// `each_connection`.
-pub(super) fn fit(config: &mut Config, limit: usize, each_connection: usize) {
+/// Cuts what `config` keeps open to what `limit` descriptors allow.
+pub(super) fn fit_files(config: &mut Config, limit: usize) {
+    let each = each_core(config, limit);
+    cut_entries(config, each);
+}
+
+/// The same where each connection has a descriptor too. Most are for connections.
+pub(super) fn fit_files_and_connections(config: &mut Config, limit: usize) {
+    let each = each_core(config, limit);
+    cut_entries(config, each / 4);
+    let rest = each - config.cache.entries;
+    if rest < config.connections {
+        tracing::info!(
+            "the limit of {limit} descriptors allows {rest} connections a core, not {}; raise it \
+             (`ulimit -n`) for more",
+            config.connections
+        );
+        config.connections = rest;
+    }
+}
+
+/// Descriptors that each core may use as it likes.
+fn each_core(config: &Config, limit: usize) -> usize {
     let cores = config.cores.len().max(1);
-    let each = (limit.saturating_sub(RESERVED) / cores).saturating_sub(RESERVED_EACH).max(2);
-    let files = if each_connection == 0 { each } else { each / 4 };
-    config.cache.entries = config.cache.entries.min(files).min(MAPPINGS / cores).max(1);
-    if each_connection > 0 {
-        let rest = (each - config.cache.entries.min(each - 1)) / each_connection;
-        if rest < config.connections {
-            tracing::warn!(
-                "the limit of {limit} descriptors allows {rest} connections a core, not {}; raise \
-                 it (`ulimit -n`) for more",
-                config.connections
-            );
-            config.connections = rest.max(1);
+    (limit.saturating_sub(RESERVED) / cores).saturating_sub(RESERVED_EACH).max(8)
+}
+
+fn cut_entries(config: &mut Config, most: usize) {
+    let mappings = MAPPINGS / config.cores.len().max(1);
+    config.cache.entries = config.cache.entries.min(most).min(mappings).max(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        args::{Args, Command},
+        config::Machine,
+    };
+
+    struct FourCores;
+
+    impl Machine for FourCores {
+        fn cores(&self) -> Vec<usize> {
+            vec![0, 1, 2, 3]
+        }
+
+        fn queues(&self, _interface: &str) -> Option<u32> {
+            None
+        }
+    }
+
+    #[test]
+    fn what_is_kept_open_fits_the_limit() {
+        let Args { command: Command::Serve(args) } = Args::parse_from(["pagewire", "serve", "."]);
+        let config = Config::new(*args, &FourCores).unwrap();
+        let fitted = |limit, fit: fn(&mut Config, usize)| {
+            let mut config = config.clone();
+            fit(&mut config, limit);
+            (config.cache.entries, config.connections)
+        };
+        assert_eq!(fitted(1 << 20, fit_files_and_connections), (4096, 8192));
+        assert_eq!(fitted(1 << 20, fit_files), (4096, 8192));
+        for limit in [0, 256, 1024, 4096, 20_000] {
+            let (entries, connections) = fitted(limit, fit_files_and_connections);
+            assert!(entries >= 1 && connections >= 1);
+            assert!(limit < 1024 || 4 * (entries + connections) < limit, "{limit}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::Arc,
     thread::{self, JoinHandle},
     time::SystemTime,
@@ -12,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 use pagewire_driver::{Clock, Instant, Waker};
 use pagewire_stack::{DiskPool, Transport};
 
-use super::{RunningShard, Server};
+use super::{RunningShard, Server, xdp::Behind};
 use crate::{
     config::Config,
     content::{Content, Root},
@@ -61,6 +62,18 @@ impl<'a> Launch<'a> {
         })
     }
 
+    /// Says in the log what the shard last started runs on.
+    pub(super) fn describe(&self, on: &str) {
+        if let Some(shard) = self.shards.last() {
+            tracing::info!("shard {} on core {}: {on}", self.shards.len() - 1, shard.core);
+        }
+    }
+
+    /// What wakes the shard last started.
+    pub(super) fn waker(&self) -> Option<Waker> {
+        self.shards.last().map(|shard| shard.waker.clone())
+    }
+
     /// Starts the next shard. `build` makes its transport, on the shard's thread, and something to
     /// tell whoever starts it.
     pub(super) fn shard<T, E>(
@@ -82,7 +95,7 @@ impl<'a> Launch<'a> {
             clock: self.clock,
             counters: Arc::clone(&counters),
         };
-        let stop = self.stop.clone();
+        let (stop, idle) = (self.stop.clone(), self.config.idle());
         let end = End { number, ended: self.ended.0.clone() };
         let run = move || {
             let _end = end;
@@ -100,7 +113,7 @@ impl<'a> Launch<'a> {
                     return String::new();
                 }
             };
-            shard.run(&clock, &stop);
+            shard.run(&clock, &stop, idle);
             shard.transport().summary()
         };
         let thread = spawn(number, run)
@@ -112,9 +125,10 @@ impl<'a> Launch<'a> {
     }
 
     /// The server, all of whose shards have started.
-    pub(super) fn finish(mut self, addresses: Vec<std::net::SocketAddr>) -> Server {
+    pub(super) fn finish(mut self, addresses: Vec<SocketAddr>, behind: Option<Behind>) -> Server {
         Server {
             addresses,
+            behind,
             shards: std::mem::take(&mut self.shards),
             stop: self.stop.clone(),
             ended: self.ended.1.clone(),

@@ -3,6 +3,8 @@
 mod descriptors;
 mod kernel;
 mod launch;
+mod neighbourhood;
+mod xdp;
 
 use std::{
     fmt,
@@ -31,6 +33,7 @@ pub struct Server {
     shards: Vec<RunningShard>,
     stop: Stop,
     ended: Receiver<usize>,
+    behind: Option<xdp::Behind>,
 }
 
 /// A shard on its thread.
@@ -45,8 +48,20 @@ struct RunningShard {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shards = self.shards.len();
-        f.debug_struct("Server").field("addresses", &self.addresses).field("shards", &shards).finish()
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .field("shards", &shards)
+            .finish()
     }
+}
+
+/// What a server has done.
+#[derive(Debug)]
+pub struct Summary {
+    /// By shard.
+    pub shards: Vec<ShardSummary>,
+    /// What was done before the shards, for people; empty where there is nothing.
+    pub steering: String,
 }
 
 /// What one shard has done.
@@ -69,7 +84,7 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, Failure> {
         match &config.transport {
             TransportConfig::Kernel(kernel) => kernel::start(config, kernel),
-            TransportConfig::Xdp(_) => Err(Failure::Interface("not yet".to_owned())),
+            TransportConfig::Xdp(xdp) => xdp::start(config, xdp),
         }
     }
 
@@ -106,9 +121,14 @@ impl Server {
         }
     }
 
+    /// Whether all shards have ended.
+    pub fn is_over(&self) -> bool {
+        self.shards.iter().all(|shard| shard.thread.is_finished())
+    }
+
     /// Waits until all shards have ended or `deadline` has passed, and says which.
     pub fn wait_ended(&self, deadline: Instant) -> bool {
-        while !self.shards.iter().all(|shard| shard.thread.is_finished()) {
+        while !self.is_over() {
             match self.ended.recv_deadline(deadline) {
                 // The last thing a thread does is to say so; it is over in a moment.
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => std::thread::yield_now(),
@@ -123,16 +143,23 @@ impl Server {
     /// # Errors
     ///
     /// [`Failure::Shard`] if a shard has failed or does not end.
-    pub fn finish(self) -> Result<Vec<ShardSummary>, Failure> {
+    pub fn finish(self) -> Result<Summary, Failure> {
         self.halt();
         if !self.wait_ended(Instant::now() + LAST_MOMENTS) {
             return Err(Failure::Shard("a shard that does not end".to_owned()));
         }
-        let summaries = self.shards.into_iter().enumerate().map(|(number, shard)| {
+        let steering = self.behind.as_ref().map(xdp::Behind::summary).unwrap_or_default();
+        let shards = self.shards.into_iter().enumerate().map(|(number, shard)| {
             let transport =
                 shard.thread.join().map_err(|_| Failure::Shard(format!("shard {number}")))?;
-            Ok(ShardSummary { core: shard.core, counters: shard.counters, transport })
+            Ok::<_, Failure>(ShardSummary { core: shard.core, counters: shard.counters, transport })
         });
-        summaries.collect()
+        Ok(Summary { shards: shards.collect::<Result<_, _>>()?, steering })
     }
+}
+
+/// Those counts that are not zero, for people.
+fn summary_of<const N: usize>(counts: [(&str, u64); N]) -> String {
+    let counts = counts.iter().filter(|(_, count)| *count > 0);
+    counts.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }

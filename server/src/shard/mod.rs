@@ -58,6 +58,15 @@ impl Default for Timeouts {
     }
 }
 
+/// What a shard does when there is nothing to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Idle {
+    /// It sleeps until there is.
+    Sleep,
+    /// It looks again at once.
+    Spin,
+}
+
 /// A server on one core.
 pub struct Shard<T: Transport> {
     transport: T,
@@ -101,8 +110,13 @@ impl<T: Transport> Shard<T> {
         }
     }
 
+    /// The transport below.
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
     /// Serves until told to stop. A drain ends when the last connection has.
-    pub fn run(&mut self, clock: &Clock, stop: &Stop) {
+    pub fn run(&mut self, clock: &Clock, stop: &Stop, idle: Idle) {
         loop {
             let now = clock.now();
             if self.service.date().is_stale(now) {
@@ -119,7 +133,9 @@ impl<T: Transport> Shard<T> {
                 }
                 Order::Halt => return self.halt(now),
             }
-            self.transport.wait(now, self.wheel.next());
+            if idle == Idle::Sleep {
+                self.transport.wait(now, self.wheel.next());
+            }
         }
     }
 
