@@ -9,7 +9,6 @@
 //! - `memory`: two ports wired to each other inside one process, in virtual or real time.
 //! - `xdp`: ports on AF_XDP queues.
 //! - `steering`: which packets come to these queues.
-//! - `namespace`: links of one's own for labs, tests and benchmarks.
 //! - `impaired`: a bad link in front of any port, by a seed.
 //! - `random`: numbers that replay by their seed.
 //! - `wake`: how another thread ends a port's sleep.
@@ -17,7 +16,6 @@
 mod frame;
 mod impaired;
 mod memory;
-mod namespace;
 mod port;
 mod random;
 mod steering;
@@ -28,7 +26,6 @@ mod xdp;
 pub use frame::{CHUNK_CAPACITY, Frame, Pool};
 pub use impaired::{Impaired, Impairment, ImpairmentCounters};
 pub use memory::{MemoryConfig, MemoryPort, memory_link};
-pub use namespace::enter_network_namespace;
 pub use port::{
     BURST, Burst, Checksums, Flush, MacAddress, Port, PortCapabilities, PortCounters, TransferMode,
 };

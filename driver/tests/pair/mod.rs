@@ -1,12 +1,13 @@
 //! A veth pair of a test's own.
 
 use std::{
+    fs::File,
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
     thread,
 };
 
-use pagewire_driver::enter_network_namespace;
+use nix::sched::{CloneFlags, setns};
 
 /// The ends of a veth pair in two namespaces, removed when dropped, also by a panic.
 pub struct Veth {
@@ -56,7 +57,8 @@ impl Veth {
     pub fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                enter_network_namespace(namespace).unwrap();
+                let handle = File::open(format!("/run/netns/{namespace}")).unwrap();
+                setns(handle, CloneFlags::CLONE_NEWNET).unwrap();
                 work()
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,0 +1,104 @@
+//! Cores: which side gets which, what they and single threads have spent, and where kernel threads run.
+
+use std::{fs, io, time::Duration};
+
+use core_affinity::CoreId;
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+
+/// A tick of `/proc/stat`: `USER_HZ` is 100 on every architecture that Linux still supports.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The cores of this process in two halves, for the two ends of a link. With a single core both ends
+/// share it.
+pub fn halves() -> (Vec<CoreId>, Vec<CoreId>) {
+    let mut near = core_affinity::get_core_ids().unwrap_or_default();
+    if near.is_empty() {
+        near.push(CoreId { id: 0 });
+    }
+    let far = near.split_off(near.len().div_ceil(2));
+    let far = if far.is_empty() { near.clone() } else { far };
+    (near, far)
+}
+
+/// How long these cores have been busy since they started: all that is not idle or waiting for a disk.
+pub fn busy(cores: &[CoreId]) -> io::Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let mut ticks = 0;
+    for core in cores {
+        let name = format!("cpu{} ", core.id);
+        let line = stat.lines().find_map(|line| line.strip_prefix(&name));
+        let fields = line.into_iter().flat_map(str::split_whitespace);
+        // user nice system idle iowait irq softirq; what follows is not ours or counted already.
+        let counts = fields.take(7).enumerate().filter(|(index, _)| !matches!(index, 3 | 4));
+        ticks += counts.filter_map(|(_, count)| count.parse::<u32>().ok()).sum::<u32>();
+    }
+    Ok(TICK * ticks)
+}
+
+/// The CPU time of the calling thread.
+pub fn thread_time() -> io::Result<Duration> {
+    schedule_time("/proc/thread-self/schedstat")
+}
+
+/// The CPU time of the threads with these ids, as far as they still exist.
+pub fn threads_time(ids: &[i32]) -> Duration {
+    ids.iter().filter_map(|id| schedule_time(&format!("/proc/{id}/schedstat")).ok()).sum()
+}
+
+fn schedule_time(path: &str) -> io::Result<Duration> {
+    let text = fs::read_to_string(path)?;
+    let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());
+    Ok(Duration::from_nanos(nanos.unwrap_or(0)))
+}
+
+/// The kernel threads that receive for `interface`, oldest first. The name must be one of its kind on
+/// this machine, since namespaces do not show here.
+pub fn receive_threads(interface: &str) -> io::Result<Vec<i32>> {
+    let prefix = format!("napi/{interface}-");
+    let mut ids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let name = fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+        if name.starts_with(&prefix) {
+            ids.push(id);
+        }
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// Keeps the threads with these ids on these cores, one each in turn.
+pub fn pin(ids: &[i32], cores: &[CoreId]) -> io::Result<()> {
+    for (id, core) in ids.iter().zip(cores.iter().cycle()) {
+        let mut set = CpuSet::new();
+        set.set(core.id)?;
+        sched_setaffinity(Pid::from_raw(*id), &set)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_gets_a_core() {
+        let (near, far) = halves();
+        assert!(!near.is_empty() && !far.is_empty());
+    }
+
+    #[test]
+    fn work_shows_in_the_time_of_its_thread() {
+        let before = thread_time().unwrap();
+        let mut sum = 0u64;
+        while thread_time().unwrap() < before + Duration::from_millis(1) {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert!(busy(&halves().0).unwrap() > Duration::ZERO);
+    }
+}
