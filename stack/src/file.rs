@@ -18,7 +18,6 @@ use std::{
     },
 };
 
-use pagewire_driver::Instant;
 use rustix::fs::Advice;
 
 use crate::mapping::{self, Mapping};
@@ -72,8 +71,6 @@ pub struct FileObject {
     backing: Backing,
     /// Never used twice in a process.
     serial: u64,
-    /// When its residency was last seen, in nanoseconds; see `disk::residency`.
-    resident_at: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -121,7 +118,7 @@ impl FileObject {
     fn with(identity: Identity, backing: Backing) -> Arc<Self> {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { identity, backing, serial, resident_at: AtomicU64::new(0) })
+        Arc::new(Self { identity, backing, serial })
     }
 
     /// Its length in bytes.
@@ -196,16 +193,6 @@ impl FileObject {
     /// A number that no other object of this process has had.
     pub(crate) fn serial(&self) -> u64 {
         self.serial
-    }
-
-    /// When all of it was last seen to be resident.
-    pub(crate) fn resident_at(&self) -> Instant {
-        Instant::from_nanos(self.resident_at.load(Ordering::Relaxed))
-    }
-
-    /// Notes that all of it is resident.
-    pub(crate) fn set_resident_at(&self, now: Instant) {
-        self.resident_at.store(now.nanos(), Ordering::Relaxed);
     }
 }
 

@@ -5,12 +5,9 @@
 //! owned bytes and ranges of [`FileObject`]s, and keep partial writes, windows and the disk to
 //! themselves.
 
-#[allow(dead_code, reason = "both stacks use it")]
 mod disk;
-#[allow(dead_code, reason = "both stacks use it")]
 mod file;
 mod kernel;
-#[allow(dead_code, reason = "both stacks use it")]
 mod mapping;
 mod network;
 mod transport;

@@ -17,7 +17,9 @@
 
 use std::{
     fs::File,
-    io, mem, ptr,
+    io, mem,
+    ops::Range,
+    ptr,
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence},
@@ -74,6 +76,13 @@ impl Mapping {
     pub(crate) fn is_damaged(&self) -> bool {
         fence(Ordering::Acquire);
         REGISTRY[self.entry].damaged.load(Ordering::Acquire)
+    }
+
+    /// The numbers of the pages that hold a range, in this process's address space.
+    pub(crate) fn pages(&self, start: usize, len: usize) -> Range<usize> {
+        let page_size = PAGE_SIZE.load(Ordering::Acquire);
+        let first = self.bytes.as_ptr() as usize + start;
+        first / page_size..(first + len).div_ceil(page_size)
     }
 
     /// Reads the pages of a range into memory and maps them. Blocks; raises no SIGBUS. EFAULT says

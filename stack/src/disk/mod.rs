@@ -11,5 +11,4 @@ mod residency;
 
 pub use pool::{DiskPool, Full, Job};
 pub use residency::ResidencyCounters;
-#[allow(unused_imports, reason = "for both stacks")]
 pub(crate) use residency::{Answer, Completion, Residency};

@@ -1,29 +1,43 @@
-//! Asking whether bytes of a file are cached, and having them cached.
+//! Asking whether bytes of a mapped file are in memory, and having them there.
 
-use std::{
-    fs::File,
-    io::{ErrorKind, IoSliceMut},
-    num::NonZeroU64,
-    ops::Range,
-    os::{fd::BorrowedFd, unix::fs::FileExt},
-};
+use std::{fs::File, io::ErrorKind, num::NonZeroU64, ops::Range, os::unix::fs::FileExt};
 
-use rustix::{fs::Advice, io::ReadWriteFlags};
+use rustix::fs::Advice;
 
 use crate::{CloseReason, FileObject};
 
-/// Bytes between two probes: of the smallest page there is.
-const PAGE: usize = 4_096;
+/// Most pages that are asked about at once.
+const PAGES_MAX: usize = 256;
 
-/// Whether the first `len` bytes are all in the page cache. No also means that the file system cannot
-/// say.
-pub(super) fn are_cached(file: BorrowedFd<'_>, len: u64) -> bool {
-    (0..len).step_by(PAGE).all(|at| {
-        let mut byte = [0];
-        let mut target = [IoSliceMut::new(&mut byte)];
-        let read = rustix::io::preadv2(file, &mut target, at, ReadWriteFlags::NOWAIT);
-        read.is_ok_and(|read| read == 1)
-    })
+/// Bytes of one entry of the page map.
+const ENTRY_BYTES: usize = 8;
+
+/// In an entry: the page is in memory (Documentation/admin-guide/mm/pagemap.rst).
+const PRESENT: u64 = 1 << 63;
+
+/// This process's page table, as the kernel shows it to the process itself.
+#[derive(Debug)]
+pub(super) struct PageMap {
+    /// Nothing where /proc is not mounted: then it knows of no page.
+    file: Option<File>,
+}
+
+impl PageMap {
+    pub(super) fn open() -> Self {
+        Self { file: File::open("/proc/self/pagemap").ok() }
+    }
+
+    /// Whether all pages of a range of a mapped object are in memory and in our page table. No may
+    /// also mean that they were never mapped.
+    pub(super) fn holds(&self, object: &FileObject, range: &Range<u64>) -> bool {
+        let (Some(file), Some((_, mapping))) = (&self.file, object.mapped()) else { return false };
+        let pages = mapping.pages(range.start as usize, (range.end - range.start) as usize);
+        let mut entries = [0; PAGES_MAX * ENTRY_BYTES];
+        let Some(entries) = entries.get_mut(..pages.len() * ENTRY_BYTES) else { return false };
+        let (entries, _) = entries.as_chunks_mut::<ENTRY_BYTES>();
+        file.read_exact_at(entries.as_flattened_mut(), (pages.start * ENTRY_BYTES) as u64).is_ok()
+            && entries.iter().all(|entry| u64::from_ne_bytes(*entry) & PRESENT != 0)
+    }
 }
 
 /// Brings a range into memory and into the mapping. Blocks.
@@ -73,6 +87,20 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn the_page_map_knows_what_was_populated() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![7; 900_000]).unwrap();
+        let object = FileObject::load(file.reopen().unwrap()).unwrap();
+        let map = PageMap::open();
+        assert!(!map.holds(&object, &(0..900_000)));
+        populate(&object, 0..500_000).unwrap();
+        assert!(map.holds(&object, &(0..500_000)));
+        assert!(!map.holds(&object, &(0..900_000)));
+        file.as_file().set_len(300_000).unwrap();
+        assert!(!map.holds(&object, &(0..500_000)));
+    }
 
     #[test]
     fn reading_through_serves_kernels_that_cannot_populate() {

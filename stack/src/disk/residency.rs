@@ -1,22 +1,21 @@
 //! Whether a file's bytes can be read without waiting for the disk, asked by one core.
 //!
 //! `mincore` and `cachestat` answer an unprivileged process as they please about somebody else's
-//! file, so neither is asked. What tells the truth is trying:
+//! file. `preadv2(RWF_NOWAIT)` tells the truth, but has a missing page read in the name of the core
+//! that asks, and takes a call a page. A process's own page table (`/proc/self/pagemap`) tells the truth to
+//! everybody: a page that is in it is in memory, since the kernel takes it out before it gives the
+//! memory away; and a thousand pages are asked about in one call that reads no disk. So, for windows
+//! of [`WINDOW`] bytes:
 //! - Objects in memory are resident.
-//! - Mapped objects up to [`PROBED_MAX`] bytes: the core reads one byte of every page with
-//!   `preadv2(RWF_NOWAIT)`, which answers EAGAIN rather than wait. At most once per [`TRUST`] and
-//!   object.
-//! - Larger ones are taken in windows of [`WINDOW`] bytes: a helper maps and populates the window,
-//!   which costs little if the pages are there, and answers. One window more than asked for is
-//!   requested ahead.
-//!
-//! An answer is trusted for [`TRUST`]; pages that the kernel drops within it, under memory pressure,
-//! are read by the core. A cut file is found by the helper as EFAULT, never as a signal.
+//! - A window seen to be resident within the last second is trusted: the kernel rarely takes pages so
+//!   recently used.
+//! - A window whose pages are all in the page table is resident.
+//! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`),
+//!   and one window more ahead of need. A cut file is found by the helper as EFAULT, never as a signal.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map},
     ops::Range,
-    os::fd::BorrowedFd,
     sync::Arc,
     time::Duration,
 };
@@ -26,15 +25,12 @@ use pagewire_driver::{Instant, Waker};
 
 use super::{
     DiskPool,
-    populate::{are_cached, populate},
+    populate::{PageMap, populate},
 };
 use crate::{CloseReason, ConnectionId, FileObject};
 
 /// Bytes of a large object that are asked about at once.
 const WINDOW: u64 = 1 << 20;
-
-/// Objects up to this many bytes are probed by the core: at most 64 system calls of 0.3 µs.
-const PROBED_MAX: u64 = 256 << 10;
 
 /// How long an answer is trusted.
 const TRUST: Duration = Duration::from_secs(1);
@@ -72,10 +68,8 @@ pub(crate) struct Completion {
 /// What one core has asked.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ResidencyCounters {
-    /// Objects probed by the core.
-    pub probed: u64,
-    /// Of these, those with bytes that were not resident or could not be asked about.
-    pub probed_cold: u64,
+    /// Windows looked up in the page table.
+    pub looked_up: u64,
     /// Windows that a connection had to wait for.
     pub waited: u64,
     /// Windows requested ahead of need.
@@ -129,8 +123,9 @@ pub(crate) struct Residency {
     in_line: VecDeque<Key>,
     in_flight: usize,
     ready: VecDeque<Completion>,
-    /// Direct-mapped: which windows were populated, and when.
+    /// Direct-mapped: which windows were seen to be resident, and when.
     remembered: Vec<(Key, Instant)>,
+    page_map: PageMap,
     counters: ResidencyCounters,
 }
 
@@ -146,6 +141,7 @@ impl Residency {
             in_flight: 0,
             ready: VecDeque::new(),
             remembered: vec![(Key::default(), Instant::ZERO); REMEMBERED],
+            page_map: PageMap::open(),
             counters: ResidencyCounters::default(),
         }
     }
@@ -160,21 +156,20 @@ impl Residency {
         object: &Arc<FileObject>,
         bytes: Range<u64>,
     ) -> Answer {
-        let Some((descriptor, _)) = object.mapped() else {
+        if object.mapped().is_none() {
             return Answer::Resident { end: object.len() };
-        };
+        }
         let key = Key::of(object, bytes.start);
         let end = key.range(object).end;
-        let resident = if object.len() <= PROBED_MAX {
-            is_recent(now, object.resident_at()) || self.probe(now, object, descriptor)
-        } else {
-            self.remembers(now, key)
-        };
+        let resident = self.is_resident(now, key, object);
         if !resident {
-            self.want(now, key, object, Some(id));
+            self.want(key, object, Some(id));
         }
         if end < bytes.end {
-            self.want(now, Key::of(object, end), object, None);
+            let next = Key::of(object, end);
+            if !self.wanted.contains_key(&next) && !self.is_resident(now, next, object) {
+                self.want(next, object, None);
+            }
         }
         if resident { Answer::Resident { end } } else { Answer::Pending }
     }
@@ -183,9 +178,8 @@ impl Residency {
     pub(crate) fn completed(&mut self, now: Instant) -> Option<Completion> {
         while let Ok(Populated { key, result }) = self.answers.1.try_recv() {
             self.in_flight -= 1;
-            let Some(Wanted { object, waiting }) = self.wanted.remove(&key) else { continue };
+            let Some(Wanted { waiting, .. }) = self.wanted.remove(&key) else { continue };
             match result {
-                Ok(()) if object.len() <= PROBED_MAX => object.set_resident_at(now),
                 Ok(()) => self.remembered[place(key)] = (key, now),
                 Err(_) => self.counters.failed += 1,
             }
@@ -208,43 +202,36 @@ impl Residency {
         self.counters
     }
 
-    fn remembers(&self, now: Instant, key: Key) -> bool {
+    fn is_resident(&mut self, now: Instant, key: Key, object: &FileObject) -> bool {
         let (remembered, at) = self.remembered[place(key)];
-        remembered == key && is_recent(now, at)
-    }
-
-    /// Probes all pages of an object.
-    fn probe(&mut self, now: Instant, object: &FileObject, descriptor: BorrowedFd<'_>) -> bool {
-        self.counters.probed += 1;
-        let resident = are_cached(descriptor, object.len());
+        // An `at` in the future is of another clock.
+        if remembered == key && at <= now && now - at < TRUST {
+            return true;
+        }
+        self.counters.looked_up += 1;
+        let resident = self.page_map.holds(object, &key.range(object));
         if resident {
-            object.set_resident_at(now);
-        } else {
-            self.counters.probed_cold += 1;
+            self.remembered[place(key)] = (key, now);
         }
         resident
     }
 
-    /// Has a window populated, unless it is known to be, for `id` or ahead of need.
-    fn want(&mut self, now: Instant, key: Key, object: &Arc<FileObject>, id: Option<ConnectionId>) {
+    /// Has a window populated, for `id` or ahead of need.
+    fn want(&mut self, key: Key, object: &Arc<FileObject>, id: Option<ConnectionId>) {
         match self.wanted.entry(key) {
             hash_map::Entry::Occupied(mut entry) => {
                 let waiting = &mut entry.get_mut().waiting;
                 waiting.extend(id.filter(|id| !waiting.contains(id)));
             }
             hash_map::Entry::Vacant(entry) => {
-                let (remembered, at) = self.remembered[place(key)];
-                if id.is_none() && remembered == key && is_recent(now, at) {
-                    return;
-                }
                 let waiting = Vec::from_iter(id);
                 entry.insert(Wanted { object: Arc::clone(object), waiting });
-                self.counters.waited += u64::from(id.is_some());
-                self.counters.ahead += u64::from(id.is_none());
                 // Who waits now goes before what is only requested ahead.
                 if id.is_some() {
+                    self.counters.waited += 1;
                     self.in_line.push_front(key);
                 } else {
+                    self.counters.ahead += 1;
                     self.in_line.push_back(key);
                 }
                 self.hand_out();
@@ -281,11 +268,6 @@ fn place(key: Key) -> usize {
     // Neighbouring windows of one object take neighbouring places.
     let spread = key.serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
     spread.wrapping_add(key.window) as usize % REMEMBERED
-}
-
-/// Whether something seen at `at` is still to be trusted. An `at` in the future is of another clock.
-fn is_recent(now: Instant, at: Instant) -> bool {
-    at != Instant::ZERO && at <= now && now - at < TRUST
 }
 
 #[cfg(test)]
