@@ -172,6 +172,9 @@ pub trait Transport {
     /// Closes a connection. [`Event::Closed`] follows in a later [`poll`](Self::poll).
     fn close(&mut self, id: ConnectionId, how: Close);
 
+    /// Takes no more connections from listeners. Those that are open, or already opening, go on.
+    fn stop_listening(&mut self);
+
     /// How many connections there are, those still opening or closing included.
     fn connections(&self) -> usize;
 

@@ -155,13 +155,14 @@ impl<T: Transport> Shard<T> {
         self.look_at_deadlines(now);
     }
 
-    /// Takes no more requests than those under way. Connections end with their next response, idle
-    /// ones at once.
+    /// Takes no more connections, and no more requests than those under way. Connections end with their
+    /// next response, idle ones at once.
     pub fn drain(&mut self, now: Instant) {
         if self.afterwards == Afterwards::End {
             return;
         }
         self.afterwards = Afterwards::End;
+        self.transport.stop_listening();
         let ids: Vec<_> = self.connections.ids().collect();
         for id in ids {
             self.settle(id, now);

@@ -17,6 +17,7 @@ struct Script {
     connections: BTreeMap<ConnectionId, Line>,
     events: EventBatch,
     waker: Waker,
+    is_listening: bool,
 }
 
 #[derive(Default)]
@@ -95,6 +96,10 @@ impl Transport for Script {
         }
     }
 
+    fn stop_listening(&mut self) {
+        self.is_listening = false;
+    }
+
     fn connections(&self) -> usize {
         self.connections.len()
     }
@@ -128,7 +133,8 @@ impl Fixture {
         let content = Content::new(root, helpers, CacheLimits::default(), waker.clone());
         let now = Instant::from_millis(1_000);
         let service = Service::new(content, Limits::default(), now, SystemTime::now());
-        let transport = Script { connections: BTreeMap::new(), events: Vec::new(), waker };
+        let transport =
+            Script { connections: BTreeMap::new(), events: Vec::new(), waker, is_listening: true };
         let counters = Arc::new(Counters::default());
         let shard = Shard::new(transport, service, Timeouts::default(), counters, now);
         let mut fixture = Self { shard, now, _directory: directory };
@@ -369,6 +375,7 @@ fn a_drain_lets_responses_end_and_takes_no_more() {
     fixture.shard.drain(fixture.now);
     fixture.turn();
     assert_eq!(fixture.shard.transport.connections(), 1, "the idle one is closed");
+    assert!(!fixture.shard.transport.is_listening);
     fixture.await_responses(1);
     assert!(fixture.line().output.contains("\r\nConnection: close\r\n"));
     fixture.open(ConnectionId { slot: 0, generation: 1 });

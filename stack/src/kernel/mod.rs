@@ -125,11 +125,6 @@ impl KernelStack {
         self.listeners.listen(&self.epoll, socket, token(id))
     }
 
-    /// Ends listening. Connections that are open go on.
-    pub fn stop_listening(&mut self) {
-        self.listeners.close();
-    }
-
     /// The congestion control that its connections use, as the kernel says.
     pub fn congestion_control(&self) -> &str {
         &self.congestion_control
@@ -352,6 +347,10 @@ impl Transport for KernelStack {
                 self.list(id);
             }
         }
+    }
+
+    fn stop_listening(&mut self) {
+        self.listeners.close();
     }
 
     fn connections(&self) -> usize {

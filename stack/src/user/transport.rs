@@ -135,6 +135,10 @@ impl<P: Port> Transport for UserStack<P> {
         }
     }
 
+    fn stop_listening(&mut self) {
+        self.listen = None;
+    }
+
     fn connections(&self) -> usize {
         self.flows.len()
     }
