@@ -199,7 +199,7 @@ impl Demo<'_> {
     /// Serves until a signal comes.
     fn stay(&self, transport: Transport) -> Result<Ending, DemoError> {
         let mut serving = self.serve(transport)?;
-        println!("{}", serving.said());
+        println!("{}", serving.introduction());
         let pw = std::env::current_exe()?;
         let [v4, v6] = SERVER;
         println!("Serving {} ({}) until Ctrl-C.", self.root.display(), transport.name());
@@ -250,7 +250,7 @@ impl Demo<'_> {
     /// Serves and fetches once over each address family; none if a signal came.
     fn fetch(&self, transport: Transport, files: &[Original]) -> Result<Option<Run>, DemoError> {
         let mut serving = self.serve(transport)?;
-        println!("{}: {}", transport.name(), serving.said().replace('\n', "\n    "));
+        println!("{}\n{}", transport.name(), serving.introduction());
         let bar = bar(transport.name(), Some((files.len() * SERVER.len()) as u64));
         let (cpu, softirq) = (serving.cpu_time()?, softirq_time()?);
         let start = Instant::now();

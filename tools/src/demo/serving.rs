@@ -103,6 +103,14 @@ impl Serving {
         fs::read_to_string(&self.log).unwrap_or_default().trim().to_owned()
     }
 
+    /// What it has said so far, indented and without dates.
+    pub(super) fn introduction(&self) -> String {
+        let said = self.said();
+        let lines =
+            said.lines().map(|line| line.split_once(" INFO ").map_or(line, |(_, text)| text));
+        lines.map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    }
+
     /// User and system time of all its threads since it started.
     pub(super) fn cpu_time(&self) -> io::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
