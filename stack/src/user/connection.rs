@@ -54,6 +54,8 @@ pub struct Connection {
     pub fin_queued: bool,
     /// Whether it is in the list of connections that may have something to send.
     pub ready: bool,
+    /// Whether it has received something since its timer was last set.
+    pub unanswered: bool,
     /// Sequence numbers and timestamps.
     pub sequence: SequenceState,
     /// When the present phase began; for `Closing`, when our FIN was acknowledged.
@@ -103,6 +105,7 @@ impl Connection {
             peer_closed: false,
             fin_queued: false,
             ready: false,
+            unanswered: false,
             sequence: SequenceState::default(),
             since: Instant::ZERO,
             heard: Instant::ZERO,

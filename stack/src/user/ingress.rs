@@ -5,7 +5,7 @@ use smoltcp::wire::IpListenEndpoint;
 
 use super::{
     Connection, DropCause, Phase, UserStack,
-    egress::Emitted,
+    emit::Emitted,
     guard::{self, Verdict},
     isn::IsnGenerator,
     mesh::{MOST_SHARDS, Message},

@@ -20,6 +20,7 @@ mod connection;
 mod counters;
 mod device;
 mod egress;
+mod emit;
 mod flow_table;
 mod gather;
 mod guard;
@@ -35,6 +36,7 @@ mod sequence;
 mod settle;
 mod time_wait;
 mod timer_wheel;
+mod timers;
 mod transport;
 mod tx_map;
 
@@ -93,6 +95,7 @@ pub struct UserStack<P: Port> {
     wheel: TimerWheel,
     expired: Vec<u32>,
     ready: VecDeque<u32>,
+    unanswered: Vec<u32>,
 
     mesh: Mesh,
     questions: Questions,
@@ -159,6 +162,7 @@ impl<P: Port> UserStack<P> {
             wheel: TimerWheel::new(now),
             expired: Vec::new(),
             ready: VecDeque::new(),
+            unanswered: Vec::new(),
             mesh,
             questions: Questions::default(),
             neighbors: Neighbors::default(),

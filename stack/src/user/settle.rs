@@ -46,6 +46,8 @@ impl<P: Port> UserStack<P> {
             if connection.phase == Phase::Open {
                 self.events.push(Event::PeerClosed(id));
             }
+            // The FIN is acknowledged at once.
+            self.mark_ready(slot);
         }
         let connection = &mut self.connections[slot as usize];
         let acknowledged = connection.tx.enqueued() - unsent as u64;
@@ -62,11 +64,17 @@ impl<P: Port> UserStack<P> {
         if state == State::TimeWait {
             return self.enter_time_wait(now, slot);
         }
-        if connection.tx.unqueued() > 0 || connection.phase == Phase::Closing {
+        if connection.tx.unqueued() > 0 || connection.phase != Phase::Open {
             return self.mark_ready(slot);
         }
-        let wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
-        self.arm(now, slot, wants);
+        if fresh {
+            // Most likely there will be an answer at once, which sets the timer.
+            connection.unanswered = true;
+            self.unanswered.push(slot);
+        } else if connection.tx.pending() > 0 || connection.holds_back {
+            let wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
+            self.arm(now, slot, wants);
+        }
     }
 
     /// Moves received bytes from the socket to where the caller sees them, as far as there is room.

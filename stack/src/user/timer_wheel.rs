@@ -49,7 +49,7 @@ impl TimerWheel {
     }
 
     /// Sets the timer of `slot`, in place of an earlier one.
-    pub fn set(&mut self, slot: u32, deadline: Instant) {
+    fn set(&mut self, slot: u32, deadline: Instant) {
         if self.links.len() <= slot as usize {
             self.links.resize(slot as usize + 1, UNSET);
         }
@@ -61,6 +61,15 @@ impl TimerWheel {
         }
         self.cancel(slot);
         self.insert(slot, tick);
+    }
+
+    /// Sets the timer of `slot`, unless it is set to an earlier time already.
+    pub fn bring_forward(&mut self, slot: u32, deadline: Instant) {
+        let tick = deadline.nanos().div_ceil(1 << TICK_BITS);
+        match self.links.get(slot as usize) {
+            Some(link) if link.place != NONE && link.tick <= tick => {}
+            _ => self.set(slot, deadline),
+        }
     }
 
     /// Cancels the timer of `slot`, if it is set.

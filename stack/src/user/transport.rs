@@ -18,6 +18,7 @@ impl<P: Port> Transport for UserStack<P> {
         self.set_timestamp(now);
         self.receive_completions(now);
         self.send_ready(now);
+        self.arm_unanswered(now);
         self.update_network(now);
         self.receive_messages(now);
         self.receive_burst(now);
@@ -144,7 +145,9 @@ impl<P: Port> Transport for UserStack<P> {
     }
 
     fn wait(&mut self, now: Instant, deadline: Option<Instant>) {
-        if !self.ready.is_empty() || !self.events.is_empty() || self.back_pressure {
+        let has_work =
+            !self.ready.is_empty() || !self.unanswered.is_empty() || !self.events.is_empty();
+        if has_work || self.back_pressure {
             return;
         }
         let disk = self.residency.deadline(now);
@@ -158,31 +161,6 @@ impl<P: Port> Transport for UserStack<P> {
 }
 
 impl<P: Port> UserStack<P> {
-    /// Lets connections whose timer has run out send, or gives them up.
-    fn expire_timers(&mut self, now: Instant) {
-        let mut expired = std::mem::take(&mut self.expired);
-        self.wheel.expire(now, &mut expired);
-        for slot in expired.drain(..) {
-            let connection = &self.connections[slot as usize];
-            let given_up =
-                connection.deadline(&self.limits).is_some_and(|deadline| deadline <= now);
-            match connection.phase {
-                Phase::Vacant => {}
-                Phase::Embryonic if given_up => {
-                    self.counters.embryonic_expired += 1;
-                    self.release(slot, CloseReason::TimedOut);
-                }
-                Phase::Closing if given_up && connection.unacknowledged_since.is_none() => {
-                    // All is delivered; only the peer's FIN is missing.
-                    self.abort(slot, CloseReason::Finished);
-                }
-                _ if given_up => self.abort(slot, CloseReason::TimedOut),
-                _ => self.mark_ready(slot),
-            }
-        }
-        self.expired = expired;
-    }
-
     /// A 4-tuple to `to` that is not in use.
     fn unused_flow(&mut self, local: IpAddr, to: SocketAddr) -> Option<Flow> {
         for _ in 0..PORT_TRIES {
