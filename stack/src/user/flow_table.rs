@@ -7,6 +7,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::prefetch::prefetch;
+
 /// A connection's two ends, seen from here.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Flow {
@@ -95,6 +97,16 @@ impl FlowTable {
             }
             index = (index + 1) & self.mask;
         }
+    }
+
+    /// Brings the place of a flow with this hash towards the core's cache.
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(&self.entries[hash as usize & self.mask]);
+    }
+
+    /// The slot that [`find`](Self::find) will most likely return: of a flow with this very hash.
+    pub fn guess(&self, hash: u64) -> Option<u32> {
+        self.find(hash, |_| true)
     }
 
     /// Adds a flow that is not in the table. False, and nothing done, if the table is full.

@@ -1,6 +1,6 @@
 //! The receive side of a turn: whose packet is it, and may its socket see it?
 
-use pagewire_driver::{Instant, Port};
+use pagewire_driver::{BURST, Instant, Port};
 use smoltcp::wire::IpListenEndpoint;
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     isn::IsnGenerator,
     mesh::{MOST_SHARDS, Message},
     packet::{self, Parsed, Segment, flags},
+    prefetch::prefetch,
     reply::{self, BareSegment},
     smoltcp_time,
     time_wait::Answer,
@@ -30,21 +31,36 @@ enum Origin {
 }
 
 impl<P: Port> UserStack<P> {
-    /// Handles a burst of frames.
+    /// Handles a burst of frames, in stages: see [`prefetch`].
     pub(super) fn receive_burst(&mut self, now: Instant) {
         let mut burst = std::mem::take(&mut self.burst);
         self.port.receive(now, &mut burst);
         let capabilities = *self.port.capabilities();
-        for frame in burst.drain() {
+        let mut segments = [const { None }; BURST];
+        for (frame, place) in burst.frames().iter().zip(&mut segments) {
             let verified = capabilities.checksums.receive_verified;
             match packet::parse(frame.bytes(), capabilities.mac, verified) {
-                Ok(Parsed::Tcp(segment)) => self.segment(now, &segment, Origin::Queue),
+                Ok(Parsed::Tcp(segment)) => {
+                    let hash = self.flow_key.hash(&segment.flow);
+                    self.flows.prefetch(hash);
+                    *place = Some((segment, hash));
+                }
                 Ok(Parsed::Arp(arp)) => self.arp(now, &arp),
                 Ok(Parsed::Icmpv4(message)) => self.icmpv4(now, &message),
                 Ok(Parsed::Icmpv6(message)) => self.icmpv6(now, &message),
                 Err(cause) => self.counters.drop_frame(cause),
             }
         }
+        for (_, hash) in segments.iter().flatten() {
+            if let Some(slot) = self.flows.guess(*hash) {
+                prefetch(&self.connections[slot as usize]);
+                self.arena.prefetch(slot);
+            }
+        }
+        for (segment, hash) in segments.iter().flatten() {
+            self.segment(now, segment, *hash, Origin::Queue);
+        }
+        drop(burst.drain());
         self.burst = burst;
     }
 
@@ -74,13 +90,13 @@ impl<P: Port> UserStack<P> {
     fn hopped(&mut self, now: Instant, packet: &[u8], origin: Origin) {
         self.counters.hopped_in += 1;
         if let Some(segment) = packet::parse_again(packet) {
-            self.segment(now, &segment, origin);
+            let hash = self.flow_key.hash(&segment.flow);
+            self.segment(now, &segment, hash, origin);
         }
     }
 
-    fn segment(&mut self, now: Instant, segment: &Segment<'_>, origin: Origin) {
+    fn segment(&mut self, now: Instant, segment: &Segment<'_>, hash: u64, origin: Origin) {
         self.counters.segments_received += 1;
-        let hash = self.flow_key.hash(&segment.flow);
         let connections = &self.connections;
         let slot = self.flows.find(hash, |slot| {
             let connection = &connections[slot as usize];

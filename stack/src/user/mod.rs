@@ -30,6 +30,7 @@ mod link;
 mod mesh;
 mod neighbor;
 mod packet;
+mod prefetch;
 mod reply;
 mod resolution;
 mod sequence;
