@@ -20,7 +20,8 @@ use crate::lab::{Lab, Side};
 /// curl processes at a time.
 pub(super) const CLIENTS: usize = 8;
 
-/// A process fetches at most this many files, on one connection if the server keeps it open.
+/// A process fetches at most this many files, on one connection if the server keeps it open; fewer if
+/// there are not enough for all processes.
 const BATCH_FILES: usize = 512;
 
 /// It begins no further file once it has this many bytes on the disk.
@@ -167,11 +168,12 @@ fn copy_path(directory: &Path, index: usize) -> PathBuf {
 }
 
 fn batches(files: &[Original]) -> Vec<&[Original]> {
+    let most = files.len().div_ceil(CLIENTS).clamp(1, BATCH_FILES);
     let mut batches = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (index, file) in files.iter().enumerate() {
         bytes += file.len;
-        if index + 1 - start == BATCH_FILES || bytes >= BATCH_BYTES || index + 1 == files.len() {
+        if index + 1 - start == most || bytes >= BATCH_BYTES || index + 1 == files.len() {
             batches.push(&files[start..=index]);
             (start, bytes) = (index + 1, 0);
         }

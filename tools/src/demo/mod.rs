@@ -44,26 +44,27 @@ use crate::lab::{Lab, LabConfig, LabError, SERVER};
 pub struct DemoConfig {
     /// Directory to serve; without it, files are generated
     #[arg(long)]
-    dir: Option<PathBuf>,
+    pub dir: Option<PathBuf>,
 
     /// Fetch only about this many of the files, evenly spread
     #[arg(long, value_name = "COUNT")]
-    files: Option<usize>,
+    pub files: Option<usize>,
 
     /// Serve in one way only
     #[arg(long, value_enum)]
-    transport: Option<Transport>,
+    pub transport: Option<Transport>,
 
     /// Fetch nothing: keep serving until Ctrl-C, over AF_XDP unless --transport says otherwise
     #[arg(long)]
-    stay: bool,
+    pub stay: bool,
 
     /// The server's binary [default: `pagewire` beside this one]
     #[arg(long, value_name = "PATH")]
-    pagewire: Option<PathBuf>,
+    pub pagewire: Option<PathBuf>,
 
+    /// Where to serve.
     #[command(flatten)]
-    lab: LabConfig,
+    pub lab: LabConfig,
 }
 
 /// Why the demonstration could not be given.

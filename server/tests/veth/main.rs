@@ -1,0 +1,9 @@
+//! Pagewire as a process in a lab of network namespaces, end to end over veth.
+//!
+//! These tests need root: without it they say that they are skipped, and fail where `CI` is set.
+
+mod client;
+mod hopping;
+mod process;
+mod restart;
+mod serving;
