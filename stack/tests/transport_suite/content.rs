@@ -72,7 +72,7 @@ pub fn a_file_replaced_or_unlinked_is_sent_to_its_end<H: Harness>(world: &mut Wo
 
 pub fn a_range_beyond_its_object_is_not_completed<H: Harness>(world: &mut World<H>) {
     let bytes = pattern(100_000);
-    for len in [10_000, 100_000] {
+    for len in [7_000, 100_000] {
         let (_file, object) = file_of(&bytes[..len]);
         let pair = world.open();
         let parts = vec![range(&object, 5_000, len as u64)];
