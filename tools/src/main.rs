@@ -25,6 +25,7 @@ struct Cli {
 }
 
 const EXIT_STATUSES: &str = "Exit statuses: 0 done; 1 failed, or the lab is not up; 2 wrong usage; \
+3 not enough privilege; \
 130 ended by a signal; \
 `pw lab run` ends with the status of what it ran, 126 or 127 if that cannot be run.";
 
@@ -83,9 +84,15 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("pw: {error}");
-        ExitCode::FAILURE
+        match error {
+            DemoError::Lab(LabError::NotRoot) => ExitCode::from(NO_PRIVILEGE),
+            _ => ExitCode::FAILURE,
+        }
     })
 }
+
+/// As pagewire has it.
+const NO_PRIVILEGE: u8 = 3;
 
 /// What a shell reports for a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
