@@ -1,6 +1,6 @@
 //! A harness with the log of what both ends have reported, and the moves that cases are made of.
 
-use std::{io::Write, sync::Arc};
+use std::{collections::HashMap, io::Write, sync::Arc};
 
 use pagewire_stack::{
     Close, CloseReason, ConnectionId, Event, EventBatch, FileObject, FileRange, Part, Parts,
@@ -31,15 +31,50 @@ pub struct World<H: Harness> {
     pub harness: H,
     server_log: EventBatch,
     client_log: EventBatch,
+    server_index: Index,
+    client_index: Index,
+}
+
+/// What of a log is asked for often.
+#[derive(Default)]
+struct Index {
+    /// Events of the log that are in here.
+    seen: usize,
+    /// In the order of opening.
+    opened: Vec<ConnectionId>,
+    closed: HashMap<ConnectionId, CloseReason>,
+}
+
+impl Index {
+    fn follow(&mut self, log: &EventBatch) {
+        for event in &log[self.seen..] {
+            match *event {
+                Event::Opened { id, .. } => self.opened.push(id),
+                Event::Closed(id, reason) => {
+                    assert_eq!(self.closed.insert(id, reason), None, "{id:?} closed twice");
+                }
+                _ => {}
+            }
+        }
+        self.seen = log.len();
+    }
 }
 
 impl<H: Harness> World<H> {
     pub fn new(harness: H) -> Self {
-        Self { harness, server_log: Vec::new(), client_log: Vec::new() }
+        Self {
+            harness,
+            server_log: Vec::new(),
+            client_log: Vec::new(),
+            server_index: Index::default(),
+            client_index: Index::default(),
+        }
     }
 
     pub fn step(&mut self) {
         self.harness.step(&mut self.server_log, &mut self.client_log);
+        self.server_index.follow(&self.server_log);
+        self.client_index.follow(&self.client_log);
     }
 
     /// Steps until `done`; a case that waits too long fails with both logs.
@@ -61,14 +96,13 @@ impl<H: Harness> World<H> {
     /// Opens a connection and waits until both ends say so.
     pub fn open(&mut self) -> Pair {
         let (now, address) = (self.harness.now(), self.harness.address());
-        let seen = self.server_log.len();
+        let seen = self.server_index.opened.len();
         let client = self.harness.client().connect(now, address).unwrap();
-        let mut server = None;
         self.until("opening", |world| {
-            server = server.or_else(|| world.server_log[seen..].iter().find_map(opened));
-            server.is_some() && world.client_log.iter().filter_map(opened).any(|id| id == client)
+            world.server_index.opened.len() > seen
+                && world.client_index.opened.last() == Some(&client)
         });
-        Pair { server: server.unwrap(), client }
+        Pair { server: self.server_index.opened[seen], client }
     }
 
     pub fn log(&self, end: End) -> &EventBatch {
@@ -84,10 +118,11 @@ impl<H: Harness> World<H> {
     }
 
     pub fn closed(&self, end: End, id: ConnectionId) -> Option<CloseReason> {
-        self.log(end).iter().find_map(|event| match *event {
-            Event::Closed(closed, reason) if closed == id => Some(reason),
-            _ => None,
-        })
+        let index = match end {
+            End::Server => &self.server_index,
+            End::Client => &self.client_index,
+        };
+        index.closed.get(&id).copied()
     }
 
     /// Waits until a connection's end is reported.
@@ -176,13 +211,6 @@ impl<H: Harness> World<H> {
         assert_eq!(self.read(End::Server, pair.server, 8), b"question");
         self.send(End::Server, pair.server, b"answer");
         assert_eq!(self.read(End::Client, pair.client, 6), b"answer");
-    }
-}
-
-fn opened(event: &Event) -> Option<ConnectionId> {
-    match event {
-        Event::Opened { id, .. } => Some(*id),
-        _ => None,
     }
 }
 
