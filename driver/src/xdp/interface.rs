@@ -84,7 +84,7 @@ impl Interface {
     /// say, one.
     #[must_use]
     pub fn queues(&self) -> u32 {
-        self.receive_queues.unwrap_or(1).max(self.transmit_queues.unwrap_or(1)).max(1)
+        self.receive_queues.unwrap_or(1).min(self.transmit_queues.unwrap_or(1)).max(1)
     }
 }
 

@@ -70,7 +70,7 @@ fn check_interface(config: &XdpConfig, interface: &Interface) -> Result<(), XdpE
     if !interface.up {
         return Err(XdpError::InterfaceDown { interface: name() });
     }
-    if interface.mtu > MAX_MTU && interface.driver != "unknown" {
+    if interface.mtu > MAX_MTU {
         return Err(XdpError::Mtu { interface: name(), mtu: interface.mtu });
     }
     if interface.receive_queues.is_some() && config.queue >= interface.queues() {

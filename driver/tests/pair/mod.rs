@@ -1,5 +1,10 @@
 //! A veth pair of a test's own.
 
+#![allow(unsafe_code)]
+#![allow(dead_code, reason = "no test uses all of it")]
+
+pub mod queues;
+
 use std::{
     fs::File,
     process::{self, Command},
@@ -57,13 +62,34 @@ impl Veth {
     pub fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let handle = File::open(format!("/run/netns/{namespace}")).unwrap();
-                setns(handle, CloneFlags::CLONE_NEWNET).unwrap();
+                enter(namespace);
                 work()
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
+
+    /// Runs `work` on the calling thread while that is inside `namespace`.
+    pub fn inside_here<T>(namespace: &str, work: impl FnOnce() -> T) -> T {
+        let home = File::open("/proc/thread-self/ns/net").unwrap();
+        enter(namespace);
+        let result = work();
+        setns(home, CloneFlags::CLONE_NEWNET).unwrap();
+        result
+    }
+}
+
+fn enter(namespace: &str) {
+    let handle = File::open(format!("/run/netns/{namespace}")).unwrap();
+    setns(handle, CloneFlags::CLONE_NEWNET).unwrap();
+}
+
+/// Takes all privileges from the calling thread, and from it alone.
+pub fn become_nobody() {
+    const NOBODY: libc::c_long = 65_534;
+    // SAFETY: the call takes no pointers. Made past the C library, it changes this thread only.
+    let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+    assert_eq!(result, 0);
 }
 
 impl Drop for Veth {
