@@ -264,7 +264,8 @@ fn flood(veth: &Veth, config: &XdpConfig, count: u32) -> (u64, u64) {
                 }
                 let _ = port.flush(clock.now());
                 port.receive(clock.now(), &mut Burst::new());
-                assert!(clock.now().since(Instant::ZERO) < PATIENCE);
+                let patient = clock.now().since(Instant::ZERO) < PATIENCE;
+                assert!(patient, "{sent} sent, {:?}", port.counters());
             }
             while port.flush(clock.now()) == Flush::BackPressure {}
             all_memory_is_back(&mut port, config);

@@ -45,10 +45,12 @@ pub(super) fn open(config: &XdpConfig) -> Result<(Rings, Interface, Chosen), Xdp
     socket::close_on_exec(fd).map_err(system)?;
     socket::set_kick_budget(fd, KICK_BUDGET.min(config.ring));
     let zero_copy = socket::is_zero_copy(fd).map_err(system)?;
-    let default_in_flight = match interface.driver.as_str() {
+    let default = match interface.driver.as_str() {
         "veth" => VETH_IN_FLIGHT.min(config.ring as usize),
         _ => config.ring as usize,
     };
+    let in_flight = config.in_flight.map_or(default, |most| most as usize);
+    socket::set_send_buffer(fd, in_flight);
     let chosen = Chosen {
         interface: interface.name.clone(),
         queue: config.queue,
@@ -60,7 +62,7 @@ pub(super) fn open(config: &XdpConfig) -> Result<(Rings, Interface, Chosen), Xdp
         }),
         hugepages: pages_reason.is_none(),
         pages_reason,
-        in_flight: config.in_flight.map_or(default_in_flight, |most| most as usize),
+        in_flight,
     };
     Ok((rings, interface, chosen))
 }

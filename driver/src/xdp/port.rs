@@ -157,7 +157,14 @@ impl Port for XdpPort {
     fn flush(&mut self, _now: Instant) -> Flush {
         self.rings.publish();
         let waiting = self.rings.untaken();
-        self.kick(waiting)
+        match self.kick(waiting) {
+            // The ring had no room for all, as the kernel shows room only some time after it is there.
+            Flush::Taken if self.rings.staged() > 0 => {
+                self.counters.back_pressure += 1;
+                Flush::BackPressure
+            }
+            flush => flush,
+        }
     }
 
     /// As the trait says; and sleeps briefly only while frames have not been taken, or no more fit.
