@@ -220,6 +220,32 @@ fn a_retransmitted_syn_on_another_queue_opens_one_connection() {
 }
 
 #[test]
+fn a_neighbor_whose_answers_come_on_another_queue_is_not_forgotten() {
+    let mut scene = Scene::new();
+    let syn = Sent { control: TcpControl::Syn, sequence: 7, ..Sent::default() };
+    scene.send(0, &syn);
+    for _ in 0..100 {
+        scene.now += Duration::from_secs(1);
+        for (index, stack) in scene.stacks.iter_mut().enumerate() {
+            stack.poll(scene.now, &mut Vec::new());
+            let frames = scene.peers[index].receive_raw();
+            for frame in frames.iter().filter(|frame| frame[12..14] == [8, 6]) {
+                scene.peers[1 - index].answer_arp(&frame[14..]);
+            }
+        }
+    }
+    for stack in &scene.stacks {
+        assert_eq!(stack.counters().dropped(DropCause::NoNeighbor), 0);
+    }
+    scene.peers[0].source_port += 1;
+    let frame = scene.peers[0].frame(&syn);
+    scene.peers[0].send_raw(&frame);
+    scene.stacks[0].poll(scene.now, &mut Vec::new());
+    let frames = scene.peers[0].receive_raw();
+    assert!(frames.iter().any(|frame| frame[12..14] == [8, 0]), "the SYN-ACK at once");
+}
+
+#[test]
 fn a_segment_that_nobody_knows_is_reset_once_after_all_have_said_so() {
     let mut scene = Scene::new();
     let stray = Sent { sequence: 5, acknowledgement: Some(900), ..Sent::default() };

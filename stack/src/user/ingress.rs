@@ -1,6 +1,6 @@
 //! The receive side of a turn: whose packet is it, and may its socket see it?
 
-use pagewire_driver::{BURST, Instant, Port};
+use pagewire_driver::{BURST, Burst, Instant, Port};
 use smoltcp::wire::IpListenEndpoint;
 
 use super::{
@@ -31,13 +31,23 @@ enum Origin {
 }
 
 impl<P: Port> UserStack<P> {
-    /// Handles a burst of frames, in stages: see [`prefetch`].
+    /// Receives and handles a burst of frames.
     pub(super) fn receive_burst(&mut self, now: Instant) {
         let mut burst = std::mem::take(&mut self.burst);
         self.port.receive(now, &mut burst);
+        if !burst.is_empty() {
+            self.handle_burst(now, &burst);
+        }
+        drop(burst.drain());
+        self.burst = burst;
+    }
+
+    /// In stages: see [`prefetch`].
+    fn handle_burst(&mut self, now: Instant, burst: &Burst) {
         let capabilities = *self.port.capabilities();
         let mut segments = [const { None }; BURST];
-        for (frame, place) in burst.frames().iter().zip(&mut segments) {
+        let segments = &mut segments[..burst.len()];
+        for (frame, place) in burst.frames().iter().zip(&mut *segments) {
             let verified = capabilities.checksums.receive_verified;
             match packet::parse(frame.bytes(), capabilities.mac, verified) {
                 Ok(Parsed::Tcp(segment)) => {
@@ -60,8 +70,6 @@ impl<P: Port> UserStack<P> {
         for (segment, hash) in segments.iter().flatten() {
             self.segment(now, segment, *hash, Origin::Queue);
         }
-        drop(burst.drain());
-        self.burst = burst;
     }
 
     /// Handles what other cores have sent. Says whether there may be more.
@@ -80,7 +88,9 @@ impl<P: Port> UserStack<P> {
                         self.refuse(now, &segment);
                     }
                 }
-                Message::Neighbor(address, mac) => self.learn(now, address, mac),
+                Message::Neighbor(address, mac) => {
+                    self.learn(now, address, mac);
+                }
             }
         }
         // More may be waiting: do not sleep before the next turn.

@@ -29,8 +29,10 @@ impl<P: Port> UserStack<P> {
     pub(super) fn update_network(&mut self, now: Instant) {
         let Some(updates) = &self.network_updates else { return };
         let Some(view) = updates.try_iter().last() else { return };
-        for neighbor in &view.neighbours {
-            self.learn(now, neighbor.address, neighbor.mac);
+        let mut ready = Vec::new();
+        self.neighbors.learn_from_kernel(now, &view.neighbours, &mut ready);
+        for frame in ready {
+            self.transmit_raw(frame);
         }
         self.network = view;
     }
@@ -77,15 +79,20 @@ impl<P: Port> UserStack<P> {
         }
     }
 
-    /// Takes note of a neighbour and sends what has waited for it. News are passed on: a neighbour's
-    /// answer arrives on one queue only.
-    pub(super) fn learn(&mut self, now: Instant, address: IpAddr, mac: MacAddress) {
+    /// Takes note of a neighbour and sends what has waited for it. Says whether other cores should hear
+    /// of it.
+    pub(super) fn learn(&mut self, now: Instant, address: IpAddr, mac: MacAddress) -> bool {
         let mut ready = Vec::new();
-        let news = self.neighbors.learn(now, address, mac, &mut ready);
+        let worth_telling = self.neighbors.learn(now, address, mac, &mut ready);
         for frame in ready {
             self.transmit_raw(frame);
         }
-        if news {
+        worth_telling
+    }
+
+    /// Takes note of a neighbour, on all cores: its message arrives on one queue only.
+    fn learn_on_all_cores(&mut self, now: Instant, address: IpAddr, mac: MacAddress) {
+        if self.learn(now, address, mac) {
             for other in self.mesh.others() {
                 // A core that misses this asks for itself.
                 let _ = self.mesh.send(other, Message::Neighbor(address, mac));
@@ -100,7 +107,7 @@ impl<P: Port> UserStack<P> {
         }
         // An ARP probe has no source address yet (RFC 5227 section 1.1).
         if source != Ipv4Addr::UNSPECIFIED && self.is_on_link(source.into()) {
-            self.learn(now, source.into(), source_mac);
+            self.learn_on_all_cores(now, source.into(), source_mac);
         }
         if arp.is_request {
             let ours = (self.port.capabilities().mac, target);
@@ -128,7 +135,7 @@ impl<P: Port> UserStack<P> {
             Some(Ndp::Advertisement { target, target_mac: Some(mac) })
                 if self.is_on_link(target.into()) =>
             {
-                self.learn(now, target.into(), mac);
+                self.learn_on_all_cores(now, target.into(), mac);
             }
             Some(Ndp::Advertisement { .. }) => self.counters.drop_frame(DropCause::IgnoredIcmp),
             None => self.counters.drop_frame(DropCause::MalformedPacket),
@@ -148,7 +155,7 @@ impl<P: Port> UserStack<P> {
         if let Some(mac) = source_mac
             && !source.is_unspecified()
         {
-            self.learn(now, source.into(), mac);
+            self.learn_on_all_cores(now, source.into(), mac);
         }
         let our_mac = self.port.capabilities().mac;
         let answer = Ndp::Advertisement { target, target_mac: Some(our_mac) };

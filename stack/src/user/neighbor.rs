@@ -1,8 +1,9 @@
 //! Which MAC address the next hop has, and the frames that wait for it.
 //!
-//! Entries come from what hosts say of themselves (ARP and NDP messages to us), from the kernel's own
-//! table, and from other cores. An entry that is not confirmed for a while is asked about again and
-//! used meanwhile; after three questions without an answer it is forgotten.
+//! Entries come from what hosts say of themselves (ARP and NDP messages to us), from other cores, and
+//! from the kernel's own table. An entry that is not confirmed for a while is asked about again and used
+//! meanwhile; after three questions without an answer it is forgotten. What the kernel knows holds until
+//! the kernel takes it back: it sees to the freshness of its own entries.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,6 +13,8 @@ use std::{
 
 use pagewire_driver::{Frame, Instant, MacAddress};
 
+use crate::Neighbour;
+
 /// Most neighbours known or asked for. A link with more serves the first ones.
 const MOST_NEIGHBORS: usize = 4_096;
 /// Most frames that wait for one neighbour. Few: they are SYN-ACKs and echo replies.
@@ -20,12 +23,16 @@ const MOST_HELD: usize = 16;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long an entry is trusted without confirmation.
 const FRESH: Duration = Duration::from_secs(30);
+/// Confirmations closer together than this are not worth telling other cores.
+const CONFIRMED_LATELY: Duration = Duration::from_secs(1);
 /// Questions without an answer after which a neighbour is forgotten.
 const PATIENCE: u8 = 3;
 
 #[derive(Debug)]
 struct Entry {
     mac: Option<MacAddress>,
+    /// Whether the kernel vouches for it.
+    by_kernel: bool,
     confirmed: Instant,
     /// Last question, and how many since the last answer.
     asked: Instant,
@@ -53,7 +60,7 @@ impl Neighbors {
     }
 
     /// Takes note of a neighbour's MAC address. The frames that waited for it are appended to `ready`,
-    /// addressed. Says whether this was news.
+    /// addressed. Says whether other cores should hear of it.
     pub fn learn(
         &mut self,
         now: Instant,
@@ -68,8 +75,9 @@ impl Neighbors {
             return false;
         }
         let entry = self.entries.entry(address).or_insert_with(|| Entry::unknown(now));
-        let news = entry.mac != Some(mac);
-        if news && entry.mac.is_some() {
+        let is_new = entry.mac != Some(mac);
+        let worth_telling = is_new || now - entry.confirmed >= CONFIRMED_LATELY;
+        if is_new && entry.mac.is_some() {
             self.generation = self.generation.wrapping_add(1);
         }
         (entry.mac, entry.confirmed, entry.questions) = (Some(mac), now, 0);
@@ -78,7 +86,22 @@ impl Neighbors {
             ready.push(frame);
         }
         self.schedule(now + FRESH);
-        news
+        worth_telling
+    }
+
+    /// Takes over the kernel's table: what it no longer has, we do not know either.
+    pub fn learn_from_kernel(&mut self, now: Instant, known: &[Neighbour], ready: &mut Vec<Frame>) {
+        for entry in self.entries.values_mut() {
+            entry.by_kernel = false;
+        }
+        for neighbour in known {
+            self.learn(now, neighbour.address, neighbour.mac, ready);
+            if let Some(entry) = self.entries.get_mut(&neighbour.address) {
+                entry.by_kernel = entry.mac == Some(neighbour.mac);
+            }
+        }
+        // Entries that the kernel has dropped are asked about as those that nobody vouches for are.
+        self.schedule(now + FRESH);
     }
 
     /// Keeps a frame for a neighbour whose MAC address is not known. [`due`](Self::due) then says whom
@@ -114,9 +137,9 @@ impl Neighbors {
             return 0;
         }
         self.next_check = None;
-        let (mut dropped, mut next, mut forgotten) = (0, None, false);
+        let (mut dropped, mut next, mut forgotten) = (0, None::<Instant>, false);
         self.entries.retain(|&address, entry| {
-            let due = entry.due();
+            let Some(due) = entry.due() else { return true };
             if due <= now {
                 if entry.questions >= PATIENCE {
                     dropped += entry.held.len() as u64;
@@ -127,8 +150,7 @@ impl Neighbors {
                 entry.asked = now;
                 ask.push(address);
             }
-            let due = entry.due();
-            next = Some(next.map_or(due, |next: Instant| next.min(due)));
+            next = next.into_iter().chain(entry.due()).min();
             true
         });
         self.generation = self.generation.wrapping_add(u32::from(forgotten));
@@ -143,15 +165,23 @@ impl Neighbors {
 
 impl Entry {
     fn unknown(now: Instant) -> Self {
-        Self { mac: None, confirmed: now, asked: now, questions: 0, held: VecDeque::new() }
+        Self {
+            mac: None,
+            by_kernel: false,
+            confirmed: now,
+            asked: now,
+            questions: 0,
+            held: VecDeque::new(),
+        }
     }
 
     /// When to ask next.
-    fn due(&self) -> Instant {
+    fn due(&self) -> Option<Instant> {
         match (self.questions, self.mac) {
-            (0, Some(_)) => self.confirmed + FRESH,
-            (0, None) => self.asked,
-            _ => self.asked + ASK_AGAIN,
+            (_, Some(_)) if self.by_kernel => None,
+            (0, Some(_)) => Some(self.confirmed + FRESH),
+            (0, None) => Some(self.asked),
+            _ => Some(self.asked + ASK_AGAIN),
         }
     }
 }
@@ -212,6 +242,27 @@ mod tests {
         }
         assert_eq!(neighbors.find(address()), None);
         assert_ne!(neighbors.generation(), generation);
+    }
+
+    #[test]
+    fn what_the_kernel_knows_is_never_asked_about_until_it_takes_it_back() {
+        let mut neighbors = Neighbors::default();
+        let known = [Neighbour { address: address(), mac: MAC }];
+        let mut ready = Vec::new();
+        neighbors.learn_from_kernel(Instant::ZERO, &known, &mut ready);
+        let mut ask = Vec::new();
+        for minute in 0..100 {
+            neighbors.due(Instant::from_millis(minute * 60_000), &mut ask);
+        }
+        assert!(ask.is_empty());
+        assert_eq!(neighbors.find(address()), Some(MAC));
+        let later = Instant::from_millis(6_000_000);
+        neighbors.learn_from_kernel(later, &[], &mut ready);
+        for second in 0..40 {
+            neighbors.due(later + ASK_AGAIN * second, &mut ask);
+        }
+        assert_eq!(ask, [address(); 3]);
+        assert_eq!(neighbors.find(address()), None);
     }
 
     #[test]

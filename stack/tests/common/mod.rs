@@ -207,7 +207,8 @@ impl Peer {
         })
     }
 
-    fn answer_arp(&mut self, arp: &[u8]) {
+    /// Answers an ARP request for the peer's address.
+    pub fn answer_arp(&mut self, arp: &[u8]) {
         let IpAddr::V4(address) = self.address else { return };
         if arp[6..8] != [0, 1] || arp[24..28] != address.octets() {
             return;
