@@ -14,8 +14,6 @@ use crate::{
     process::{Process, Site, XDP},
 };
 
-const KILLS: usize = 3;
-
 /// Fetches in a loop, on a new connection after each failure, and counts what arrived whole.
 fn load(lab: &Lab, site: &Site, stop: &AtomicBool, good: &AtomicU64) {
     let work = || {
@@ -46,9 +44,20 @@ fn kernel_answers(lab: &Lab) {
 
 #[test]
 fn kills_under_load_leave_the_interface_usable_and_the_next_start_works_at_once() {
-    if !privileged() {
-        return;
+    if privileged() {
+        kill_under_load(3);
     }
+}
+
+#[test]
+#[ignore = "long: ./dev soak"]
+fn many_kills_under_load_leave_the_interface_usable() {
+    if privileged() {
+        kill_under_load(30);
+    }
+}
+
+fn kill_under_load(kills: usize) {
     let lab = Lab::up(&LabConfig::unique()).unwrap();
     let site = Site::new(&[("page", 50_000)]);
     let (stop, good) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -58,7 +67,7 @@ fn kills_under_load_leave_the_interface_usable_and_the_next_start_works_at_once(
         }
         // Also ends the load if an assertion below fails.
         let _end = Defer(&stop);
-        for kill in 0..=KILLS {
+        for kill in 0..=kills {
             let start = Instant::now();
             let process = Process::start(&lab, &site, XDP);
             assert!(start.elapsed() < Duration::from_secs(10), "start {kill} took too long");

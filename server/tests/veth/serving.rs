@@ -34,16 +34,27 @@ fn every_file_arrives_unchanged_over_both_transports_and_families() {
 
 #[test]
 fn many_busy_connections_are_served_without_a_reset_and_none_is_leaked() {
+    if privileged() {
+        keep_connections_busy(Duration::from_secs(3));
+    }
+}
+
+#[test]
+#[ignore = "long: ./dev soak"]
+fn many_connections_are_busy_for_long_without_a_reset_and_none_is_leaked() {
+    if privileged() {
+        keep_connections_busy(Duration::from_mins(1));
+    }
+}
+
+fn keep_connections_busy(time: Duration) {
     const CONNECTIONS: usize = 256;
     const THREADS: usize = 4;
-    if !privileged() {
-        return;
-    }
     let site = Site::new(&[("empty", 0), ("small", 128), ("page", 12_345), ("large", 300_000)]);
     for flags in [KERNEL, XDP] {
         let lab = Lab::up(&LabConfig::unique()).unwrap();
         let process = Process::start(&lab, &site, flags);
-        let deadline = Instant::now() + Duration::from_secs(3);
+        let deadline = Instant::now() + time;
         thread::scope(|scope| {
             for thread in 0..THREADS {
                 let (lab, site) = (&lab, &site);

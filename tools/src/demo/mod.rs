@@ -12,6 +12,7 @@ mod serving;
 mod tree;
 
 use std::{
+    fmt, fs,
     io::{self, IsTerminal},
     net::IpAddr,
     path::{Path, PathBuf},
@@ -25,7 +26,7 @@ use std::{
 };
 
 use fetch::{Fetch, Outcome};
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use nix::sys::statvfs::statvfs;
 use report::Run;
 pub use serving::Transport;
@@ -34,10 +35,11 @@ use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
 };
+use tempfile::TempDir;
 use thiserror::Error;
 use tree::Original;
 
-use crate::lab::{Lab, LabConfig, LabError, SERVER};
+use crate::lab::{Lab, LabConfig, LabError, Prefix, SERVER};
 
 /// What to demonstrate.
 #[derive(Debug, clap::Args)]
@@ -135,7 +137,9 @@ pub fn run(config: &DemoConfig) -> Result<Ending, DemoError> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         flag::register(signal, Arc::clone(&stop))?;
     }
-    let scratch = tempfile::Builder::new().prefix("pw-demo-").tempdir_in(scratch_parent())?;
+    let pagewire = pagewire(config)?;
+    let lab = Lab::up(&config.lab)?;
+    let scratch = scratch(lab.prefix())?;
     let root = if let Some(path) = &config.dir {
         path.canonicalize().map_err(|source| unreadable(path, source))?
     } else {
@@ -143,13 +147,7 @@ pub fn run(config: &DemoConfig) -> Result<Ending, DemoError> {
         tree::generate(&root, tree::FOLDERS)?;
         root
     };
-    let demo = Demo {
-        pagewire: pagewire(config)?,
-        root,
-        lab: Lab::up(&config.lab)?,
-        scratch: scratch.path(),
-        stop: &stop,
-    };
+    let demo = Demo { pagewire, root, lab, scratch: scratch.path(), stop: &stop };
     if config.stay {
         return demo.stay(config.transport.unwrap_or(Transport::Xdp));
     }
@@ -170,6 +168,18 @@ fn pagewire(config: &DemoConfig) -> Result<PathBuf, DemoError> {
         None => std::env::current_exe()?.with_file_name("pagewire"),
     };
     path.canonicalize().map_err(|_| DemoError::NoServer(path))
+}
+
+/// An empty directory for what is fetched, after removing what a killed run of the same lab left.
+fn scratch(prefix: &Prefix) -> io::Result<TempDir> {
+    let parent = scratch_parent();
+    let name = format!("pw-demo.{prefix}.");
+    for entry in fs::read_dir(&parent)?.flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(name.as_bytes()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    tempfile::Builder::new().prefix(&name).tempdir_in(parent)
 }
 
 /// Memory if there is enough, else the disk.
@@ -325,7 +335,7 @@ fn bar(name: &'static str, total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => (
             ProgressBar::new(total),
-            "{prefix:8} {wide_bar} {human_pos}/{human_len}  {per_sec:.0}  {eta} left",
+            "{prefix:8} {wide_bar} {human_pos}/{human_len}  {rate}/s  {eta} left",
         ),
         None => (ProgressBar::no_length(), "{prefix:8} {human_pos} files"),
     };
@@ -334,5 +344,8 @@ fn bar(name: &'static str, total: Option<u64>) -> ProgressBar {
     }
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style).with_prefix(name)
+    let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+        let _ = write!(text, "{:.0}", state.per_sec());
+    };
+    bar.with_style(style.with_key("rate", rate)).with_prefix(name)
 }
