@@ -1,6 +1,10 @@
 //! What a kernel stack can be told, and what may keep it from starting.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use thiserror::Error;
 
@@ -16,6 +20,10 @@ pub struct KernelConfig {
     pub backlog: u16,
     /// Congestion control by the kernel's name, such as `cubic`; otherwise the system's default.
     pub congestion_control: Option<String>,
+    /// Where connections of ours come from, by turns among those of the peer's family; without any, the
+    /// kernel chooses. Each gives as many connections to one peer as net.ipv4.ip_local_port_range has
+    /// ports.
+    pub local_addresses: Vec<IpAddr>,
     /// How long the peer may take to close after us before the rest is left to the kernel.
     pub linger: Duration,
 }
@@ -27,6 +35,7 @@ impl Default for KernelConfig {
             head_limit_bytes: 16 << 10,
             backlog: 4_096,
             congestion_control: None,
+            local_addresses: Vec::new(),
             linger: Duration::from_secs(2),
         }
     }

@@ -21,7 +21,13 @@ mod send;
 mod slots;
 mod socket;
 
-use std::{collections::VecDeque, fmt, mem, net::SocketAddr, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    net::{IpAddr, SocketAddr},
+    os::fd::OwnedFd,
+    time::Duration,
+};
 
 pub use config::{KernelConfig, KernelError};
 pub use counters::{ClosedCounters, KernelCounters};
@@ -78,6 +84,8 @@ pub struct KernelStack {
     waker: Waker,
     /// The waker was seen by `poll`: the next `wait` must not sleep.
     is_woken: bool,
+    /// How often it was asked to connect.
+    dialled: usize,
 }
 
 impl KernelStack {
@@ -108,6 +116,7 @@ impl KernelStack {
             core: Core::new(&config, Residency::new(disk, waker.clone())),
             waker,
             is_woken: false,
+            dialled: 0,
             config,
         })
     }
@@ -236,6 +245,15 @@ impl KernelStack {
         }
     }
 
+    /// Where the next connection to `to` comes from, if that is for us to choose.
+    fn local_address(&mut self, to: SocketAddr) -> Option<IpAddr> {
+        let of_family = |address: &&IpAddr| address.is_ipv4() == to.is_ipv4();
+        let ours = self.config.local_addresses.iter().filter(of_family);
+        let count = ours.clone().count();
+        self.dialled = self.dialled.wrapping_add(1);
+        ours.copied().nth(self.dialled.checked_rem(count)?)
+    }
+
     /// Closes the socket; the end is reported by the next `poll`.
     fn end(&mut self, id: ConnectionId, reason: CloseReason) {
         let Some(mut connection) = self.slots.take(id) else { return };
@@ -325,7 +343,8 @@ impl Transport for KernelStack {
         if self.slots.is_full() {
             return Err(Refused::Exhausted);
         }
-        match socket::dial(to, self.config.congestion_control.as_deref())? {
+        let from = self.local_address(to);
+        match socket::dial(to, from, self.config.congestion_control.as_deref())? {
             socket::Dialled::Connecting(socket) => {
                 self.admit(Connection::dialled(socket, to)).ok_or(Refused::Exhausted)
             }

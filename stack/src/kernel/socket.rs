@@ -1,7 +1,13 @@
 //! The socket calls: how sockets are made, and what their errors mean.
 
-use std::{fs, io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    os::fd::OwnedFd,
+    time::Duration,
+};
 
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::{
     io::Errno,
     net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt},
@@ -61,8 +67,12 @@ pub(super) fn check_congestion_control(wanted: Option<&str>) -> Result<String, K
     sockopt::tcp_congestion(&socket).map_err(failed("ask for the congestion control"))
 }
 
-/// Begins to connect to `to`.
-pub(super) fn dial(to: SocketAddr, congestion_control: Option<&str>) -> Result<Dialled, Refused> {
+/// Begins to connect to `to`, from an address of ours if one is given.
+pub(super) fn dial(
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    congestion_control: Option<&str>,
+) -> Result<Dialled, Refused> {
     let refused = |errno| match errno {
         Errno::NETUNREACH
         | Errno::HOSTUNREACH
@@ -77,6 +87,11 @@ pub(super) fn dial(to: SocketAddr, congestion_control: Option<&str>) -> Result<D
     if let Some(name) = congestion_control {
         // It was checked when the stack was made.
         let _ = sockopt::set_tcp_congestion(&socket, name);
+    }
+    if let Some(from) = from {
+        // The port is chosen by `connect`, when it is known which ones are in use with this peer.
+        setsockopt(&socket, IpBindAddressNoPort, &true).map_err(|_| Refused::NoRoute)?;
+        net::bind(&socket, &SocketAddr::new(from, 0)).map_err(|_| Refused::NoRoute)?;
     }
     match net::connect(&socket, &to) {
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(Dialled::Connecting(socket)),

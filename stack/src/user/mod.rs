@@ -92,6 +92,7 @@ pub struct UserStack<P: Port> {
     flows: FlowTable,
     time_wait: TimeWait,
     next_port: u16,
+    next_address: usize,
 
     wheel: TimerWheel,
     expired: Vec<u32>,
@@ -160,6 +161,7 @@ impl<P: Port> UserStack<P> {
             flows: FlowTable::new(limits.connections),
             time_wait: TimeWait::default(),
             next_port: random(5) as u16,
+            next_address: MOST_ADDRESSES,
             wheel: TimerWheel::new(now),
             expired: Vec::new(),
             ready: VecDeque::new(),

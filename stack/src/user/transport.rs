@@ -84,11 +84,8 @@ impl<P: Port> Transport for UserStack<P> {
     }
 
     fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<ConnectionId, Refused> {
-        let of_family = |address: &IpAddr| address.is_ipv4() == to.is_ipv4();
-        let mut ours = self.addresses.iter().map(super::ServedAddress::address).filter(of_family);
-        let local = ours.next().ok_or(Refused::NoRoute)?;
         self.next_hop(to.ip()).ok_or(Refused::NoRoute)?;
-        let flow = self.unused_flow(local, to).ok_or(Refused::Exhausted)?;
+        let flow = self.unused_flow(to)?;
         let slot = self.take_slot().ok_or(Refused::Exhausted)?;
         let hash = self.flow_key.hash(&flow);
         if !self.flows.insert(hash, slot) {
@@ -161,19 +158,29 @@ impl<P: Port> Transport for UserStack<P> {
 }
 
 impl<P: Port> UserStack<P> {
-    /// A 4-tuple to `to` that is not in use.
-    fn unused_flow(&mut self, local: IpAddr, to: SocketAddr) -> Option<Flow> {
+    /// A 4-tuple to `to` that is not in use. Our addresses of its family take turns, so that each gives
+    /// all of its ports.
+    fn unused_flow(&mut self, to: SocketAddr) -> Result<Flow, Refused> {
+        let of_family = |address: &IpAddr| address.is_ipv4() == to.is_ipv4();
         for _ in 0..PORT_TRIES {
-            self.next_port = self.next_port.wrapping_add(1).max(FIRST_EPHEMERAL);
+            let mut ours =
+                self.addresses.iter().map(super::ServedAddress::address).filter(of_family);
+            let first = ours.clone().next().ok_or(Refused::NoRoute)?;
+            let local = ours.nth(self.next_address).unwrap_or_else(|| {
+                self.next_address = 0;
+                self.next_port = self.next_port.wrapping_add(1).max(FIRST_EPHEMERAL);
+                first
+            });
+            self.next_address += 1;
             let flow = Flow { peer: to, local: SocketAddr::new(local, self.next_port) };
             let connections = &self.connections;
             let used = self
                 .flows
                 .find(self.flow_key.hash(&flow), |slot| connections[slot as usize].flow == flow);
             if used.is_none() && !self.time_wait.contains(&flow) {
-                return Some(flow);
+                return Ok(flow);
             }
         }
-        None
+        Err(Refused::Exhausted)
     }
 }
