@@ -149,7 +149,12 @@ pub struct ServeArgs {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NumberList(pub Vec<u32>);
 
-fn parse_list(text: &str) -> Result<NumberList, String> {
+/// Reads `0-1` or `0,2-3`.
+///
+/// # Errors
+///
+/// What is wrong, for people.
+pub fn parse_list(text: &str) -> Result<NumberList, String> {
     const MOST: u32 = 1024;
     let mut numbers = Vec::new();
     let mut seen = BTreeSet::new();
@@ -171,7 +176,12 @@ fn parse_list(text: &str) -> Result<NumberList, String> {
     Ok(NumberList(numbers))
 }
 
-fn parse_prefix(text: &str) -> Result<Prefix, String> {
+/// Reads `10.77.0.1/24`.
+///
+/// # Errors
+///
+/// What is wrong, for people.
+pub fn parse_prefix(text: &str) -> Result<Prefix, String> {
     let form = "write it with its prefix length, such as 10.77.0.1/24 or fd77::1/64";
     let (address, length) = text.split_once('/').ok_or(form)?;
     let address: IpAddr = address.parse().map_err(|_| form)?;

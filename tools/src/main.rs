@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use pagewire_tools::{
     demo::{self, DemoConfig, DemoError, Ending},
     lab::{self, Lab, LabConfig, LabError, Prefix, Side},
+    load::{self, LoadArgs},
 };
 
 /// Tools around pagewire, a file server on a user-level or the kernel's TCP.
@@ -27,7 +28,8 @@ struct Cli {
 const EXIT_STATUSES: &str = "Exit statuses: 0 done; 1 failed, or the lab is not up; 2 wrong usage; \
 3 not enough privilege; \
 130 ended by a signal; \
-`pw lab run` ends with the status of what it ran, 126 or 127 if that cannot be run.";
+`pw lab run` ends with the status of what it ran, 126 or 127 if that cannot be run; \
+`pw load` has its own, see its help.";
 
 #[derive(Subcommand)]
 enum Tool {
@@ -39,6 +41,11 @@ enum Tool {
     /// Every file is fetched by curl, eight processes at a time, over IPv4 and over IPv6, and its SHA-256
     /// compared with the disk's. Nothing is left behind, also after Ctrl-C. Needs root.
     Demo(Box<DemoConfig>),
+    /// Load a server with HTTP/1.1 requests and measure: rate, latencies, failures by cause
+    ///
+    /// Every response's status and length are checked. A run is always bounded: it ends after
+    /// --duration, and waits for answers no longer than --timeout.
+    Load(Box<LoadArgs>),
 }
 
 #[derive(Subcommand)]
@@ -76,6 +83,7 @@ struct Names {
 fn main() -> ExitCode {
     let result = match Cli::parse().tool {
         Tool::Lab(command) => run_lab(command).map_err(DemoError::Lab),
+        Tool::Load(args) => return load::main(&args),
         Tool::Demo(config) => demo::run(&config).map(|ending| match ending {
             Ending::Equal => ExitCode::SUCCESS,
             Ending::Different => ExitCode::FAILURE,

@@ -21,7 +21,7 @@ pub struct KernelConfig {
     /// Congestion control by the kernel's name, such as `cubic`; otherwise the system's default.
     pub congestion_control: Option<String>,
     /// Where connections of ours come from, by turns among those of the peer's family; without any, the
-    /// kernel chooses. Each gives as many connections to one peer as net.ipv4.ip_local_port_range has
+    /// kernel chooses. Each gives as many connections to one peer as `net.ipv4.ip_local_port_range` has
     /// ports.
     pub local_addresses: Vec<IpAddr>,
     /// How long the peer may take to close after us before the rest is left to the kernel.

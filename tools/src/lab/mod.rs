@@ -40,6 +40,14 @@ use crate::system::{self, CommandError};
 /// server.
 pub const INTERFACE: &str = "pw0";
 
+/// The networks of labs: the server's, and the client's behind a gateway.
+pub const NETWORKS: [(IpAddr, u8); 4] = [
+    (IpAddr::V4(Ipv4Addr::new(10, 77, 0, 0)), 24),
+    (IpAddr::V4(Ipv4Addr::new(10, 78, 0, 0)), 24),
+    (IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0)), 64),
+    (IpAddr::V6(Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 0)), 64),
+];
+
 /// The server's addresses.
 pub const SERVER: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)),
