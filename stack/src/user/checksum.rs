@@ -36,6 +36,17 @@ impl Sum {
         Self(sum)
     }
 
+    /// The sum of 16-bit words that were added up in 64 bits, two at a time or one by one.
+    pub const fn of_words(words: u64) -> Self {
+        Self(words)
+    }
+
+    /// The same bytes' sum when they begin at this offset of what is summed: at an odd one, each byte
+    /// takes the other half of a word (RFC 1071 section 2(B)).
+    pub fn at(self, offset: usize) -> Self {
+        if offset.is_multiple_of(2) { self } else { Self(u64::from(self.fold().swap_bytes())) }
+    }
+
     /// The sum of a TCP or `ICMPv6` pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1).
     pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, len: usize) -> Self {
         let address = |address: IpAddr| match address {
@@ -107,6 +118,18 @@ mod tests {
         ) {
             let (front, back) = bytes.split_at((2 * cut).min(bytes.len()));
             prop_assert_eq!((Sum::of(front) + Sum::of(back)).finish(), by_the_book(&bytes));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sums_of_any_pieces_add_up(
+            bytes in prop::collection::vec(any::<u8>(), 2..3000), cut in 0usize..3000,
+        ) {
+            let cut = cut.min(bytes.len());
+            let (front, back) = bytes.split_at(cut);
+            let sum = Sum::of(front) + Sum::of(back).at(cut);
+            prop_assert_eq!(sum.finish(), by_the_book(&bytes));
         }
     }
 

@@ -4,6 +4,7 @@
 
 use super::{
     checksum::Sum,
+    copy_sum::copy_and_sum,
     tx_map::{Stretch, TxMap},
 };
 use crate::{CloseReason, FileObject};
@@ -18,33 +19,36 @@ use crate::{CloseReason, FileObject};
 /// Why the connection must be given up: the file behind the bytes has changed, or the map does not
 /// cover them.
 pub fn gather(tx: &TxMap, offset: u64, payload: &mut [u8]) -> Result<Sum, CloseReason> {
-    let mut filled = 0;
+    let (mut filled, mut sum) = (0, Sum::ZERO);
     while filled < payload.len() {
         let rest = &mut payload[filled..];
         match tx.stretch(offset + filled as u64, rest.len()) {
             Some(Stretch::Bytes(bytes)) => {
-                rest[..bytes.len()].copy_from_slice(bytes);
+                // SAFETY: as many readable bytes; a frame's memory does not overlap them.
+                let part = unsafe { copy_and_sum(bytes.as_ptr(), &mut rest[..bytes.len()]) };
+                sum = sum + part.at(filled);
                 filled += bytes.len();
             }
             Some(Stretch::File { range, start, len, is_last }) => {
-                copy(&range.object, start, &mut rest[..len])?;
+                let part = copy(&range.object, start, &mut rest[..len])?;
                 if is_last && !range.object.is_current() {
                     return Err(CloseReason::ContentChanged);
                 }
+                sum = sum + part.at(filled);
                 filled += len;
             }
             None => return Err(CloseReason::Aborted),
         }
     }
-    Ok(Sum::of(payload))
+    Ok(sum)
 }
 
-/// Copies bytes of a file object from `start` on.
-fn copy(object: &FileObject, start: u64, into: &mut [u8]) -> Result<(), CloseReason> {
+/// Copies bytes of a file object from `start` on, and returns their sum.
+fn copy(object: &FileObject, start: u64, into: &mut [u8]) -> Result<Sum, CloseReason> {
     let from = object.pointer(start, into.len()).ok_or(CloseReason::ContentChanged)?;
     // SAFETY: `pointer` vouches for that many readable bytes while the object lives, which the borrow
     // makes sure of; a frame's memory does not overlap them. They may change meanwhile, so they are
     // only copied, and what was copied counts only if the mapping was whole then.
-    unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
-    if object.is_damaged() { Err(CloseReason::ContentChanged) } else { Ok(()) }
+    let sum = unsafe { copy_and_sum(from, into) };
+    if object.is_damaged() { Err(CloseReason::ContentChanged) } else { Ok(sum) }
 }

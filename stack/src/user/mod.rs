@@ -17,6 +17,7 @@ mod arena;
 mod checksum;
 mod config;
 mod connection;
+mod copy_sum;
 mod counters;
 mod device;
 mod egress;
