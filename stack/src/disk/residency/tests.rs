@@ -89,11 +89,16 @@ fn a_large_file_goes_by_windows_with_the_next_one_requested_ahead() {
 #[test]
 fn everyone_who_waits_for_a_window_is_told() {
     let (_file, object) = object_of(1 << 20);
-    let (mut residency, waker) = residency(&DiskPool::start(2, 8).unwrap());
+    let pool = DiskPool::start(1, 8).unwrap();
+    // The only helper is held up until all have asked.
+    let (go, gate) = bounded::<()>(0);
+    pool.submit(Box::new(move || drop(gate.recv()))).unwrap();
+    let (mut residency, waker) = residency(&pool);
     let ids = (0..50).map(|slot| ConnectionId { slot, generation: 0 });
     for id in ids.clone().chain(ids.clone()) {
         assert_eq!(residency.request(second(1), id, &object, 0..9), Answer::Pending);
     }
+    drop(go);
     for id in ids {
         assert_eq!(completion(&mut residency, &waker, second(1)).id, id);
     }
