@@ -1,10 +1,11 @@
 //! `pagewire-bench`: what the parts of Pagewire, and the machine under them, can do.
 
 mod cpu;
+mod engine;
 mod figures;
 mod pps;
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -18,12 +19,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
+    Engine(engine::Options),
     Pps(pps::Options),
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().measurement {
-        Measurement::Pps(options) => pps::run(&options),
+    let result: Result<(), Box<dyn Error>> = match Arguments::parse().measurement {
+        Measurement::Engine(options) => engine::run(&options).map_err(Into::into),
+        Measurement::Pps(options) => pps::run(&options).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

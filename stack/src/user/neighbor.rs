@@ -17,8 +17,10 @@ use crate::Neighbour;
 
 /// Most neighbours known or asked for. A link with more serves the first ones.
 const MOST_NEIGHBORS: usize = 4_096;
-/// Most frames that wait for one neighbour. Few: they are SYN-ACKs and echo replies.
-const MOST_HELD: usize = 16;
+/// Most frames that wait for one neighbour, such as the SYN-ACKs of all who come by one router.
+const MOST_HELD: usize = 64;
+/// Most frames that wait for all neighbours together, whoever claims to be on the link.
+const MOST_HELD_IN_ALL: usize = 256;
 /// Time between questions about one neighbour.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long an entry is trusted without confirmation.
@@ -46,6 +48,8 @@ pub struct Neighbors {
     entries: HashMap<IpAddr, Entry>,
     generation: u32,
     next_check: Option<Instant>,
+    /// Frames that wait, of all entries.
+    held: usize,
 }
 
 impl Neighbors {
@@ -81,6 +85,7 @@ impl Neighbors {
             self.generation = self.generation.wrapping_add(1);
         }
         (entry.mac, entry.confirmed, entry.questions) = (Some(mac), now, 0);
+        self.held -= entry.held.len();
         for mut frame in entry.held.drain(..) {
             frame.bytes_mut()[..6].copy_from_slice(&mac.0);
             ready.push(frame);
@@ -115,10 +120,11 @@ impl Neighbors {
             return Err(frame);
         }
         let entry = self.entries.entry(address).or_insert_with(|| Entry::unknown(now));
-        if entry.held.len() >= MOST_HELD {
+        if entry.held.len() >= MOST_HELD || self.held >= MOST_HELD_IN_ALL {
             return Err(frame);
         }
         entry.held.push_back(frame);
+        self.held += 1;
         if entry.questions == 0 {
             self.schedule(now);
         }
@@ -142,7 +148,7 @@ impl Neighbors {
             let Some(due) = entry.due() else { return true };
             if due <= now {
                 if entry.questions >= PATIENCE {
-                    dropped += entry.held.len() as u64;
+                    dropped += entry.held.len();
                     forgotten |= entry.mac.is_some();
                     return false;
                 }
@@ -155,7 +161,8 @@ impl Neighbors {
         });
         self.generation = self.generation.wrapping_add(u32::from(forgotten));
         self.next_check = next;
-        dropped
+        self.held -= dropped;
+        dropped as u64
     }
 
     fn schedule(&mut self, check: Instant) {
@@ -267,14 +274,14 @@ mod tests {
 
     #[test]
     fn frames_beyond_the_bound_come_back() {
-        let pool = Pool::heap(64);
+        let pool = Pool::heap(100);
         let mut neighbors = Neighbors::default();
-        let refused = (0..64).filter(|_| {
+        let refused = (0..100).filter(|_| {
             let mut frame = pool.allocate().unwrap();
             frame.copy_from(&[0; 60]);
             neighbors.hold(Instant::ZERO, address(), frame).is_err()
         });
-        assert_eq!(refused.count(), 64 - MOST_HELD);
+        assert_eq!(refused.count(), 100 - MOST_HELD);
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn everyone_who_waits_for_a_window_is_told() {
     let pool = DiskPool::start(1, 8).unwrap();
     // The only helper is held up until all have asked.
     let (go, gate) = bounded::<()>(0);
-    pool.submit(Box::new(move || drop(gate.recv()))).unwrap();
+    pool.submit(Box::new(move || assert!(gate.recv().is_err()))).unwrap();
     let (mut residency, waker) = residency(&pool);
     let ids = (0..50).map(|slot| ConnectionId { slot, generation: 0 });
     for id in ids.clone().chain(ids.clone()) {
