@@ -143,18 +143,33 @@ impl Server {
     /// # Errors
     ///
     /// [`Failure::Shard`] if a shard has failed or does not end.
-    pub fn finish(self) -> Result<Summary, Failure> {
+    pub fn finish(mut self) -> Result<Summary, Failure> {
         self.halt();
         if !self.wait_ended(Instant::now() + LAST_MOMENTS) {
             return Err(Failure::Shard("a shard that does not end".to_owned()));
         }
         let steering = self.behind.as_ref().map(xdp::Behind::summary).unwrap_or_default();
-        let shards = self.shards.into_iter().enumerate().map(|(number, shard)| {
-            let transport =
-                shard.thread.join().map_err(|_| Failure::Shard(format!("shard {number}")))?;
-            Ok::<_, Failure>(ShardSummary { core: shard.core, counters: shard.counters, transport })
-        });
+        let shards =
+            std::mem::take(&mut self.shards).into_iter().enumerate().map(|(number, shard)| {
+                let transport =
+                    shard.thread.join().map_err(|_| Failure::Shard(format!("shard {number}")))?;
+                Ok::<_, Failure>(ShardSummary {
+                    core: shard.core,
+                    counters: shard.counters,
+                    transport,
+                })
+            });
         Ok(Summary { shards: shards.collect::<Result<_, _>>()?, steering })
+    }
+}
+
+/// A server that is given up ends at once.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.halt();
+        for shard in self.shards.drain(..) {
+            let _ = shard.thread.join();
+        }
     }
 }
 

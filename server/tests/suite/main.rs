@@ -1,0 +1,80 @@
+//! The server suite: raw requests and behaviours over real sockets, on both transports.
+//!
+//! The same checks run against the kernel's TCP on loopback and against the user-level stack in a lab,
+//! with clients that are plain kernel sockets. After them no connection may be left, and none may have
+//! been reset that was not meant to be.
+
+mod behaviour;
+mod cases;
+mod changes;
+mod client;
+mod hostile;
+mod load;
+mod target;
+
+use std::panic::{self, AssertUnwindSafe};
+
+use pagewire_tools::lab::{Addressing, INTERFACE, Lab, LabConfig, Side, privileged};
+use target::{Running, Target};
+
+/// A check: its name and what it does.
+type Check = (&'static str, fn(&Target));
+
+fn checks() -> impl Iterator<Item = Check> {
+    [cases::CHECKS, behaviour::CHECKS, changes::CHECKS, hostile::CHECKS, load::CHECKS]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+/// Runs all checks, so that one that fails does not hide another, and names those that failed.
+fn run(target: &Target) -> Vec<&'static str> {
+    let mut failed = Vec::new();
+    let only = std::env::var("SUITE_ONLY").unwrap_or_default();
+    let chosen = |name: &str| only.split(',').any(|part| name.contains(part));
+    for (name, check) in checks().filter(|(name, _)| chosen(name)) {
+        let start = std::time::Instant::now();
+        let result = panic::catch_unwind(AssertUnwindSafe(|| check(target)));
+        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+        eprintln!("{verdict} {name} ({} ms)", start.elapsed().as_millis());
+        failed.extend(result.is_err().then_some(name));
+    }
+    failed
+}
+
+#[test]
+fn the_kernel_transport_passes() {
+    let running = Running::start(&["--listen", "127.0.0.1:0"]);
+    let failed = run(&running.target(0));
+    running.finish(&failed);
+}
+
+#[test]
+fn the_kernel_transport_passes_over_ipv6() {
+    let running = Running::start(&["--listen", "[::1]:0", "--cores", "0"]);
+    let failed = run(&running.target(0));
+    running.finish(&failed);
+}
+
+fn xdp(config: &LabConfig, family: usize) {
+    if !privileged() {
+        return;
+    }
+    let lab = Lab::up(config).unwrap();
+    let flags = ["--transport", "xdp", "--interface", INTERFACE];
+    let addresses = ["--address", "10.77.0.1/24", "--address", "fd77::1/64"];
+    let start = || Running::start(&[flags.as_slice(), &addresses].concat());
+    let running = lab.within(Side::Server, start).unwrap();
+    let failed = lab.within(Side::Client, || run(&running.target(family))).unwrap();
+    running.finish(&failed);
+}
+
+#[test]
+fn the_user_stack_passes_on_addresses_of_its_own() {
+    xdp(&LabConfig { kernel_address: Addressing::No, ..LabConfig::unique() }, 0);
+}
+
+#[test]
+fn the_user_stack_passes_on_addresses_of_the_kernel_over_ipv6() {
+    xdp(&LabConfig { queues: Some(2), ..LabConfig::unique() }, 1);
+}

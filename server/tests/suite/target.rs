@@ -1,0 +1,146 @@
+//! A server to test, and the files it serves.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::{FileExt, symlink},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use pagewire::{
+    args::{Args, Command},
+    config::{Config, ThisMachine},
+    counters::Counter,
+    serve::Server,
+};
+use tempfile::TempDir;
+
+/// Where a check finds the server and its files.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The server's address.
+    pub address: SocketAddr,
+    /// Its directory, as prepared by [`Running::start`].
+    pub root: PathBuf,
+}
+
+/// What clients may count on: how long the server waits for a request to be complete...
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+/// ...for a request to begin...
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// ...and for the client to take something.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Length of `large.bin` in bytes.
+pub const LARGE: usize = 3 << 20;
+/// Length of `sparse.bin` in bytes: 5 GiB and a little.
+pub const SPARSE: u64 = (5 << 30) + 12_345;
+/// Offset of the only text in `sparse.bin`.
+pub const SPARSE_TEXT_AT: u64 = (4 << 30) + 7;
+/// The text.
+pub const SPARSE_TEXT: &[u8] = b"beyond four gibibytes";
+
+/// What `large.bin` holds at each offset: nothing that repeats at the size of a page or a segment.
+pub fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 13)) as u8).collect()
+}
+
+/// A server in this process.
+pub struct Running {
+    server: Server,
+    directory: TempDir,
+}
+
+impl Running {
+    /// Serves a fresh directory, on the transport that `flags` choose.
+    pub fn start(flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        prepare(&directory);
+        let root = directory.path().to_str().unwrap();
+        let times =
+            ["--head-timeout=1s", "--idle-timeout=4s", "--send-timeout=3s", "--drain-timeout=5s"];
+        let words = ["pagewire", "serve", root].into_iter().chain(times);
+        let Args { command: Command::Serve(args) } =
+            Args::parse_from(words.chain(flags.iter().copied()));
+        let config = Config::new(*args, &ThisMachine).unwrap();
+        let server = Server::start(&config).unwrap();
+        Self { server, directory }
+    }
+
+    /// How to reach it, by its address of number `address`.
+    pub fn target(&self, address: usize) -> Target {
+        let address = self.server.addresses()[address];
+        Target { address, root: self.directory.path().into() }
+    }
+
+    /// Waits for all connections to be gone, drains, and says what was counted. Fails if `failed` has
+    /// anything in it, or a connection was left.
+    pub fn finish(self, failed: &[&str]) {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        let is_even = || self.total(&[Counter::Opened]) == self.total(CLOSED);
+        while !is_even() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let (opened, closed) = (self.total(&[Counter::Opened]), self.total(CLOSED));
+        self.server.drain();
+        let has_drained = self.server.wait_ended(Instant::now() + Duration::from_secs(6));
+        let summary = self.server.finish().unwrap();
+        for shard in summary.shards {
+            eprintln!("core {}: {}; {}", shard.core, shard.counters, shard.transport);
+        }
+        eprintln!("{}", summary.steering);
+        assert!(failed.is_empty(), "failed: {failed:?}");
+        assert_eq!(opened, closed, "opened, and closed");
+        assert!(has_drained, "it does not drain");
+    }
+
+    fn total(&self, counters: &[Counter]) -> u64 {
+        self.server
+            .counters()
+            .flat_map(|shard| counters.iter().map(|&counter| shard.get(counter)))
+            .sum()
+    }
+}
+
+const CLOSED: &[Counter] = &[
+    Counter::Finished,
+    Counter::Aborted,
+    Counter::Reset,
+    Counter::TimedOut,
+    Counter::Unreachable,
+    Counter::ContentChanged,
+    Counter::ContentUnreadable,
+];
+
+fn prepare(directory: &TempDir) {
+    let root = directory.path();
+    let write = |path: &str, bytes: &[u8]| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    write("index.html", b"<h1>root</h1>\n");
+    write("letters.txt", b"abcdefghijklmnopqrstuvwxyz");
+    write("empty.txt", b"");
+    write("sp ace & \u{e9}.txt", b"odd name\n");
+    write("dir/index.html", b"<h1>dir</h1>\n");
+    write("dir/style.css", b"body {}\n");
+    write("bare/file", b"x");
+    write(".hidden", b"secret");
+    write(".git/config", b"secret");
+    write(".well-known/security.txt", b"Contact: x\n");
+    write("large.bin", &pattern(LARGE));
+    for size in [1, 1_447, 1_448, 1_449, 4_096, 16_384, 16_385, 65_535, 65_536, 100_000] {
+        write(&format!("size/{size}"), &pattern(size));
+    }
+    symlink("letters.txt", root.join("link")).unwrap();
+    symlink("/etc/passwd", root.join("escape")).unwrap();
+    symlink("/", root.join("slash")).unwrap();
+    symlink("..", root.join("up")).unwrap();
+    let sparse = fs::File::create(root.join("sparse.bin")).unwrap();
+    sparse.set_len(SPARSE).unwrap();
+    sparse.write_all_at(SPARSE_TEXT, SPARSE_TEXT_AT).unwrap();
+}
