@@ -96,7 +96,7 @@ pub struct ServeArgs {
     pub busy: bool,
 
     /// Connections at once on each core.
-    #[arg(long, value_name = "N", default_value_t = 8192, help_heading = "Limits",
+    #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Limits",
         value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     pub connections: u32,
 

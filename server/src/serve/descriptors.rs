@@ -87,8 +87,8 @@ mod tests {
             fit(&mut config, limit);
             (config.cache.entries, config.connections)
         };
-        assert_eq!(fitted(1 << 20, fit_files_and_connections), (4096, 8192));
-        assert_eq!(fitted(1 << 20, fit_files), (4096, 8192));
+        assert_eq!(fitted(1 << 20, fit_files_and_connections), (4096, 4096));
+        assert_eq!(fitted(1 << 20, fit_files), (4096, 4096));
         for limit in [0, 256, 1024, 4096, 20_000] {
             let (entries, connections) = fitted(limit, fit_files_and_connections);
             assert!(entries >= 1 && connections >= 1);

@@ -29,11 +29,8 @@ pub const CHECKS: &[Check] = &[
 fn pipelining(target: &Target) {
     let mut client = Client::connect(target);
     let round = ["/letters.txt", "/nothing", "/size/16385", "/dir", "/size/1448"];
-    let mut requests = String::new();
-    for path in round.iter().cycle().take(200) {
-        requests += &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    }
-    client.send(requests);
+    let request = |path: &&str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(round.iter().cycle().take(200).map(request).collect::<String>());
     for path in round.iter().cycle().take(200) {
         let response = client.response();
         match *path {

@@ -12,7 +12,10 @@ mod hostile;
 mod load;
 mod target;
 
-use std::panic::{self, AssertUnwindSafe};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::{Mutex, PoisonError},
+};
 
 use pagewire_tools::lab::{Addressing, INTERFACE, Lab, LabConfig, Side, privileged};
 use target::{Running, Target};
@@ -30,6 +33,7 @@ fn checks() -> impl Iterator<Item = Check> {
 /// Runs all checks, so that one that fails does not hide another, and names those that failed.
 fn run(target: &Target) -> Vec<&'static str> {
     let mut failed = Vec::new();
+    // For whoever works on one of them: parts of names, with commas between.
     let only = std::env::var("SUITE_ONLY").unwrap_or_default();
     let chosen = |name: &str| only.split(',').any(|part| name.contains(part));
     for (name, check) in checks().filter(|(name, _)| chosen(name)) {
@@ -42,16 +46,12 @@ fn run(target: &Target) -> Vec<&'static str> {
     failed
 }
 
-#[test]
-fn the_kernel_transport_passes() {
-    let running = Running::start(&["--listen", "127.0.0.1:0"]);
-    let failed = run(&running.target(0));
-    running.finish(&failed);
-}
+/// Each run has a machine's worth of connections: one at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-#[test]
-fn the_kernel_transport_passes_over_ipv6() {
-    let running = Running::start(&["--listen", "[::1]:0", "--cores", "0"]);
+fn kernel(flags: &[&str]) {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let running = Running::start(flags);
     let failed = run(&running.target(0));
     running.finish(&failed);
 }
@@ -60,6 +60,7 @@ fn xdp(config: &LabConfig, family: usize) {
     if !privileged() {
         return;
     }
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::up(config).unwrap();
     let flags = ["--transport", "xdp", "--interface", INTERFACE];
     let addresses = ["--address", "10.77.0.1/24", "--address", "fd77::1/64"];
@@ -67,6 +68,16 @@ fn xdp(config: &LabConfig, family: usize) {
     let running = lab.within(Side::Server, start).unwrap();
     let failed = lab.within(Side::Client, || run(&running.target(family))).unwrap();
     running.finish(&failed);
+}
+
+#[test]
+fn the_kernel_transport_passes() {
+    kernel(&["--listen", "127.0.0.1:0"]);
+}
+
+#[test]
+fn the_kernel_transport_passes_over_ipv6() {
+    kernel(&["--listen", "[::1]:0", "--cores", "0"]);
 }
 
 #[test]
