@@ -1,7 +1,9 @@
 //! What a bad link does to frames, in virtual time.
 
+use std::time::Duration;
+
 use super::*;
-use crate::{MemoryConfig, MemoryPort, memory_link};
+use crate::{BurstLoss, MemoryConfig, MemoryPort, memory_link};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -63,18 +65,20 @@ fn a_good_link_delivers_all_at_once_and_in_order() {
     let (trace, counters) = trace(Impairment::default(), 1);
     let expected: Vec<_> = (0..1_000).map(|n| (Instant::from_millis(n.into()), n)).collect();
     assert_eq!(trace, expected);
-    let all = ImpairmentCounters { arrived: 1_000, delivered: 1_000, ..Default::default() };
-    assert_eq!(counters, all);
+    let link = LinkCounters { arrived: 1_000, ..Default::default() };
+    assert_eq!(counters, ImpairmentCounters { link, delivered: 1_000, not_duplicated: 0 });
 }
 
 #[test]
 fn the_same_seed_replays_and_another_does_not() {
     let impairment = Impairment {
         loss: 0.1,
+        burst_loss: Some(BurstLoss { enter: 0.01, leave: 0.3, loss: 0.9 }),
         corruption: 0.1,
         duplication: 0.1,
         rate_bits_per_s: Some(1_000_000),
         queue_bytes: Some(2_000),
+        queue_frames: Some(30),
         delay: 20 * MILLISECOND,
         jitter: 5 * MILLISECOND,
         reorder: 0.1,
@@ -87,15 +91,15 @@ fn the_same_seed_replays_and_another_does_not() {
 #[test]
 fn loss_duplication_and_corruption_happen_as_often_as_asked() {
     let (trace, counters) = trace(Impairment { loss: 0.1, ..Default::default() }, 1);
-    assert!((70..130).contains(&counters.lost), "{counters:?}");
-    assert_eq!(trace.len() as u64 + counters.lost, 1_000);
+    assert!((70..130).contains(&counters.link.lost), "{counters:?}");
+    assert_eq!(trace.len() as u64 + counters.link.lost, 1_000);
 
     let (trace, counters) = self::trace(Impairment { duplication: 0.1, ..Default::default() }, 1);
-    assert!((70..130).contains(&counters.duplicated), "{counters:?}");
-    assert_eq!(trace.len() as u64, 1_000 + counters.duplicated);
+    assert!((70..130).contains(&counters.link.duplicated), "{counters:?}");
+    assert_eq!(trace.len() as u64, 1_000 + counters.link.duplicated);
 
     let (_, counters) = self::trace(Impairment { corruption: 0.1, ..Default::default() }, 1);
-    assert!((70..130).contains(&counters.corrupted), "{counters:?}");
+    assert!((70..130).contains(&counters.link.corrupted), "{counters:?}");
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn frames_leave_at_the_rate_and_the_queue_is_bounded() {
         send(&mut sender, number, 125);
     }
     assert_eq!(numbers(&mut receiver, Instant::ZERO), []);
-    assert_eq!(receiver.impairment_counters().queue_full, 2);
+    assert_eq!(receiver.impairment_counters().link.queue_full, 2);
     assert_eq!(numbers(&mut receiver, Instant::from_millis(1)), [0]);
     send(&mut sender, 6, 125);
     assert_eq!(numbers(&mut receiver, Instant::from_millis(4)), [1, 2, 3]);

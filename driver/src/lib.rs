@@ -9,12 +9,18 @@
 //! - `memory`: two ports wired to each other inside one process, in virtual or real time.
 //! - `xdp`: ports on AF_XDP queues.
 //! - `steering`: which packets come to these queues.
-//! - `impaired`: a bad link in front of any port, by a seed.
+//! - `cause`: why they did.
+//! - `link_model`: what a bad link does to frames, by a seed.
+//! - `delay_line`: what is under way until it is due.
+//! - `impaired`: a bad link in front of any port.
 //! - `random`: numbers that replay by their seed.
 //! - `wake`: how another thread ends a port's sleep.
 
+mod cause;
+mod delay_line;
 mod frame;
 mod impaired;
+mod link_model;
 mod memory;
 mod port;
 mod random;
@@ -23,14 +29,17 @@ mod time;
 mod wake;
 mod xdp;
 
+pub use cause::{Cause, SteeringCounters};
+pub use delay_line::DelayLine;
 pub use frame::{CHUNK_CAPACITY, Frame, Pool};
-pub use impaired::{Impaired, Impairment, ImpairmentCounters};
+pub use impaired::{Impaired, ImpairmentCounters};
+pub use link_model::{Arrival, BurstLoss, Impairment, LinkCounters, LinkModel};
 pub use memory::{MemoryConfig, MemoryPort, memory_link};
 pub use port::{
     BURST, Burst, Checksums, Flush, MacAddress, Port, PortCapabilities, PortCounters, TransferMode,
 };
 pub use random::Random;
-pub use steering::{Attached, Cause, Served, Steering, SteeringCounters, Verdict, XdpPlace};
+pub use steering::{Attached, Served, Steering, Verdict, XdpPlace};
 pub use time::{Clock, Instant};
 pub use wake::{Waker, wait_readable};
 pub use xdp::{Chosen, Interface, MAX_MTU, VETH_IN_FLIGHT, XdpConfig, XdpError, XdpPort, ZeroCopy};

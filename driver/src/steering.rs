@@ -17,14 +17,17 @@ use aya::{
 };
 
 use crate::{
-    Interface, XdpError,
+    Interface, SteeringCounters, XdpError,
     xdp::link::{self, LinkMode},
 };
 
 const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
 
-/// The program's name in its object.
-const PROGRAM_NAME: &str = "pagewire";
+/// The name in the object of the program that takes what is served.
+const TAKE_SERVED: &str = "pagewire";
+
+/// The name in the object of the program that takes everything.
+const TAKE_ALL: &str = "pagewire_all";
 
 /// `BPF_PROG_TYPE_XDP` of `enum bpf_prog_type` (include/uapi/linux/bpf.h).
 const PROGRAM_TYPE_XDP: u32 = 6;
@@ -39,74 +42,6 @@ pub struct Served {
     /// Whether nobody else owns the address, the kernel included: then its ARP, NDP, ICMP and other
     /// TCP come to the queues too, and what else is sent to it is dropped.
     pub owned_alone: bool,
-}
-
-/// Why a frame went where it went. In the order of `enum cause` in the program.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Cause {
-    /// None of our business: to the kernel.
-    Passed,
-    /// TCP to a served address and port: to the queue.
-    ServedTcp,
-    /// An ICMP error that quotes a packet from a served address and port: to the queue.
-    Quoted,
-    /// ARP or NDP for an address owned alone: to the queue.
-    Neighbor,
-    /// TCP to another port of an address owned alone: to the queue.
-    OtherTcp,
-    /// Other ICMP to an address owned alone: to the queue.
-    OwnedIcmp,
-    /// A fragment to an address owned alone: dropped.
-    Fragment,
-    /// Another protocol to an address owned alone: dropped.
-    NotServed,
-    /// Counted besides one of those above: the queue has no socket, so the frame went to the kernel.
-    NoSocket,
-}
-
-impl Cause {
-    /// All causes.
-    pub const ALL: [Self; 9] = [
-        Self::Passed,
-        Self::ServedTcp,
-        Self::Quoted,
-        Self::Neighbor,
-        Self::OtherTcp,
-        Self::OwnedIcmp,
-        Self::Fragment,
-        Self::NotServed,
-        Self::NoSocket,
-    ];
-
-    /// A short name, for metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::ServedTcp => "served_tcp",
-            Self::Quoted => "quoted",
-            Self::Neighbor => "neighbor",
-            Self::OtherTcp => "other_tcp",
-            Self::OwnedIcmp => "owned_icmp",
-            Self::Fragment => "fragment",
-            Self::NotServed => "not_served",
-            Self::NoSocket => "no_socket",
-        }
-    }
-}
-
-/// Frames by [`Cause`], of all CPUs together.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct SteeringCounters {
-    counts: [u64; Cause::ALL.len()],
-}
-
-impl SteeringCounters {
-    /// How many frames had this cause.
-    #[must_use]
-    pub const fn of(&self, cause: Cause) -> u64 {
-        self.counts[cause as usize]
-    }
 }
 
 /// Where in the kernel the program runs.
@@ -159,6 +94,8 @@ pub struct Steering {
     // Before the maps: no packet meets a program without them.
     link: Option<OwnedFd>,
     bpf: Ebpf,
+    /// Which of the object's programs is meant.
+    name: &'static str,
 }
 
 impl Steering {
@@ -182,7 +119,21 @@ impl Steering {
                 map.insert(address, 1, 0).map_err(fill("tell what is owned to"))?;
             }
         }
-        let mut steering = Self { link: None, bpf };
+        Self::with_program(bpf, TAKE_SERVED)
+    }
+
+    /// Loads a program that takes every frame, for what stands in for a wire: nothing goes to the
+    /// kernel, and what comes on a queue without a socket is dropped. It counts no causes.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_for_all() -> Result<Self, XdpError> {
+        Self::with_program(Ebpf::load(PROGRAM).map_err(|error| load_error(&error))?, TAKE_ALL)
+    }
+
+    fn with_program(bpf: Ebpf, name: &'static str) -> Result<Self, XdpError> {
+        let mut steering = Self { link: None, bpf, name };
         steering.program()?.load().map_err(|error| program_error("load", &error))?;
         Ok(steering)
     }
@@ -278,7 +229,7 @@ impl Steering {
     }
 
     fn program(&mut self) -> Result<&mut Xdp, XdpError> {
-        let program = self.bpf.program_mut(PROGRAM_NAME).ok_or_else(|| absent(PROGRAM_NAME))?;
+        let program = self.bpf.program_mut(self.name).ok_or_else(|| absent(self.name))?;
         program.try_into().map_err(|error| program_error("load", &error))
     }
 
@@ -373,17 +324,6 @@ fn is_permission(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn causes_are_numbered_in_order_and_named_apart() {
-        for (number, cause) in Cause::ALL.into_iter().enumerate() {
-            assert_eq!(cause as usize, number);
-        }
-        let mut names = Cause::ALL.map(Cause::name).to_vec();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Cause::ALL.len());
-    }
 
     #[test]
     fn ipv4_addresses_are_mapped() {

@@ -315,3 +315,15 @@ fn frames_of_any_length_and_content_are_decided() {
         }
     }
 }
+
+#[test]
+fn a_wire_takes_every_frame_and_gives_none_to_the_kernel() {
+    if !privileged("a_wire_takes_every_frame_and_gives_none_to_the_kernel") {
+        return;
+    }
+    let mut steering = Steering::load_for_all().unwrap();
+    for frame in [v4(TCP, OTHER, &tcp(1, 22)), arp(1, OTHER, SHARED), ethernet(0x88cc, &[0; 46])] {
+        // Without a socket there is nowhere to take it to.
+        assert_eq!(steering.verdict(&frame, 1).unwrap().0, Verdict::Drop);
+    }
+}

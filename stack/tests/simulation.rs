@@ -45,6 +45,7 @@ impl Terms {
                 jitter: Duration::from_micros([0, 5_000][draw(1) as usize]),
                 reorder: percent([0, 0, 20][draw(2) as usize]),
                 reorder_delay: Duration::from_millis(5),
+                ..Impairment::default()
             },
             ipv6: draw(1) == 1,
             request: 1 + draw(12_000) as usize,
