@@ -13,7 +13,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use pagewire_tools::{
     demo::{self, DemoConfig, DemoError, Ending},
-    lab::{self, Lab, LabConfig, LabError, Prefix, Side},
+    lab::{self, EmulateConfig, Lab, LabConfig, LabError, Prefix, Side},
     load::{self, LoadArgs},
 };
 
@@ -46,6 +46,9 @@ enum Tool {
     /// Every response's status and length are checked. A run is always bounded: it ends after
     /// --duration, and waits for answers no longer than --timeout.
     Load(Box<LoadArgs>),
+    /// Emulate the link of a lab until it goes; `pw lab up` starts this
+    #[command(hide = true)]
+    Emulate(EmulateConfig),
 }
 
 #[derive(Subcommand)]
@@ -55,7 +58,7 @@ enum LabCommand {
     /// Makes the namespaces pw-server and pw-client and a veth pair between them. The interface is
     /// called pw0 on both sides; the server is 10.77.0.1 and fd77::1, the client 10.77.0.2 and
     /// fd77::2. MAC addresses are always the same, and IPv6 addresses usable at once.
-    Up(LabConfig),
+    Up(Box<LabConfig>),
     /// Run a command on one side, and end with its exit status
     Run {
         #[command(flatten)]
@@ -84,6 +87,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().tool {
         Tool::Lab(command) => run_lab(command).map_err(DemoError::Lab),
         Tool::Load(args) => return load::main(&args),
+        Tool::Emulate(config) => {
+            lab::emulate(&config).map(|()| ExitCode::SUCCESS).map_err(DemoError::Lab)
+        }
         Tool::Demo(config) => demo::run(&config).map(|ending| match ending {
             Ending::Equal => ExitCode::SUCCESS,
             Ending::Different => ExitCode::FAILURE,

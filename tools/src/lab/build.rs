@@ -1,10 +1,7 @@
 //! Makes the namespaces of a lab, its wires, addresses and routes.
 
-use super::{Addressing, INTERFACE, LabConfig, LabError, Side, host};
+use super::{Addressing, FAR_INTERFACE, INTERFACE, LabConfig, LabError, Side, host};
 use crate::system::{run, run_with_input};
-
-/// The gateway's interface towards the client.
-const FAR_INTERFACE: &str = "pw1";
 
 /// One end of a wire.
 struct End {
@@ -43,6 +40,9 @@ const FAR_GATEWAY_END: End = End {
     mac: "02:78:00:00:00:fe",
     addresses: &["10.78.0.254/24", "fd78::fe/64"],
 };
+const LINK_END: End =
+    End { side: Side::Link, interface: INTERFACE, mac: "02:79:00:00:00:01", addresses: &[] };
+const FAR_LINK_END: End = End { interface: FAR_INTERFACE, mac: "02:79:00:00:00:02", ..LINK_END };
 const GATEWAY_ROUTES: [GatewayRoute; 4] = [
     (Side::Server, "10.78.0.0/24", "10.77.0.254"),
     (Side::Server, "fd78::/64", "fd77::fe"),
@@ -52,17 +52,21 @@ const GATEWAY_ROUTES: [GatewayRoute; 4] = [
 
 /// Builds the lab. Namespaces of its names do not exist yet.
 pub(super) fn build(config: &LabConfig, lock: &host::Lock) -> Result<(), LabError> {
-    let (sides, wires): (&[Side], &[[End; 2]]) = if config.routed {
-        (
-            &[Side::Server, Side::Client, Side::Gateway],
-            &[[SERVER_END, GATEWAY_END], [FAR_GATEWAY_END, FAR_CLIENT_END]],
-        )
-    } else {
-        (&[Side::Server, Side::Client], &[[SERVER_END, CLIENT_END]])
-    };
-    for side in sides {
+    let mut sides = vec![Side::Server, Side::Client];
+    let mut wires = vec![[SERVER_END, CLIENT_END]];
+    if config.routed {
+        sides.push(Side::Gateway);
+        wires = vec![[SERVER_END, GATEWAY_END], [FAR_GATEWAY_END, FAR_CLIENT_END]];
+    }
+    if config.link.is_wanted()
+        && let Some([near, client]) = wires.pop()
+    {
+        sides.push(Side::Link);
+        wires.extend([[near, LINK_END], [FAR_LINK_END, client]]);
+    }
+    for &side in &sides {
         run(&["ip", "netns", "add", &side.namespace(&config.prefix)])?;
-        ip(config, *side, &["link", "set", "lo", "up"])?;
+        ip(config, side, &["link", "set", "lo", "up"])?;
     }
     lock.while_allowed(&config.congestion_control, || {
         let path = "/proc/sys/net/ipv4/tcp_congestion_control";
@@ -74,7 +78,7 @@ pub(super) fn build(config: &LabConfig, lock: &host::Lock) -> Result<(), LabErro
         set(config, Side::Gateway, "/proc/sys/net/ipv4/ip_forward", "1")?;
         set(config, Side::Gateway, "/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
     }
-    for wire in wires {
+    for wire in &wires {
         connect(config, wire)?;
         for end in wire {
             configure(config, end)?;
@@ -130,6 +134,12 @@ fn configure(config: &LabConfig, end: &End) -> Result<(), LabError> {
         ethtool(&["tx", "off", "tso", "off", "gso", "off", "gro", "off"])?;
     } else if end.side != Side::Server {
         ethtool(&["tx", "off"])?;
+    }
+    if end.side == Side::Link {
+        // What its kernel would say by itself does not belong on the wire.
+        let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", end.interface);
+        set(config, end.side, &path, "1")?;
+        return ip(config, end.side, &["link", "set", end.interface, "up"]);
     }
     // Addresses are usable at once instead of after a second of duplicate address detection.
     let ipv6 = format!("/proc/sys/net/ipv6/conf/{}", end.interface);

@@ -13,6 +13,8 @@ use std::{
 
 use thiserror::Error;
 
+use crate::emulator::LinkConfig;
+
 /// What the names of a lab begin with.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Prefix(String);
@@ -144,6 +146,10 @@ pub struct LabConfig {
     /// comparison would flatter us.
     #[arg(long, default_value = "cubic")]
     pub congestion_control: String,
+
+    /// The link emulator to put before the client, if any
+    #[command(flatten)]
+    pub link: LinkConfig,
 }
 
 impl LabConfig {
@@ -159,6 +165,7 @@ impl LabConfig {
             threaded_napi: Switch::Off,
             txrehash: Switch::On,
             congestion_control: "cubic".to_owned(),
+            link: LinkConfig::default(),
         }
     }
 

@@ -2,7 +2,8 @@
 //! changed for a moment.
 //!
 //! The record lies in files under [`DIRECTORY`], so that what a killed run left can be put right by the
-//! next: `owner-<prefix>` and `allowed-congestion-control` (the value to put back). The directory goes
+//! next: `owner-<prefix>` and `allowed-congestion-control` (the value to put back). The link emulator
+//! writes what it has done to `link-<prefix>`. The directory goes
 //! with the last of them.
 
 use std::{
@@ -57,6 +58,7 @@ impl Lock {
 
     /// Forgets a lab that is gone.
     pub(super) fn release(&self, prefix: &Prefix) -> Result<(), LabError> {
+        remove_if_there(&link_report(prefix))?;
         remove_if_there(&self.owner(prefix))
     }
 
@@ -129,6 +131,11 @@ impl Drop for Lock {
         // Fails as long as there is something to remember.
         let _ = fs::remove_dir(self.directory);
     }
+}
+
+/// Where the link emulator of a lab writes what it has done.
+pub(super) fn link_report(prefix: &Prefix) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("link-{prefix}"))
 }
 
 fn lists(names: &str, name: &str) -> bool {

@@ -11,11 +11,13 @@
 //!
 //! - `config`: what can be chosen, and why.
 //! - `build`: makes namespaces, wires, addresses and routes.
+//! - `link`: the emulator of a bad network between them.
 //! - `host`: what is shared with the rest of the machine: the lock, the owners, one setting.
 
 mod build;
 mod config;
 mod host;
+mod link;
 
 use std::{
     io,
@@ -27,6 +29,8 @@ use std::{
 };
 
 pub use config::{Addressing, LabConfig, Prefix, Switch};
+use link::Link;
+pub use link::{EmulateConfig, emulate};
 use nix::{
     sched::{CloneFlags, setns},
     sys::signal::{Signal, kill},
@@ -34,11 +38,17 @@ use nix::{
 };
 use thiserror::Error;
 
-use crate::system::{self, CommandError};
+use crate::{
+    emulator::{EmulatorError, LinkReport, NoBdp},
+    system::{self, CommandError},
+};
 
-/// The interface of the server and of the client, in their namespaces; the gateway's towards the
-/// server.
+/// The interface of the server and of the client, in their namespaces; the gateway's and the link's
+/// towards the server.
 pub const INTERFACE: &str = "pw0";
+
+/// The interface of the gateway and of the link towards the client.
+const FAR_INTERFACE: &str = "pw1";
 
 /// The networks of labs: the server's, and the client's behind a gateway.
 pub const NETWORKS: [(IpAddr, u8); 4] = [
@@ -63,10 +73,12 @@ pub enum Side {
     Client,
     /// Between the two, in the routed variant.
     Gateway,
+    /// Where the link emulator stands. It has no addresses.
+    Link,
 }
 
 impl Side {
-    const ALL: [Self; 3] = [Self::Server, Self::Client, Self::Gateway];
+    const ALL: [Self; 4] = [Self::Server, Self::Client, Self::Gateway, Self::Link];
 
     /// The name of its namespace.
     pub fn namespace(self, prefix: &Prefix) -> String {
@@ -74,6 +86,7 @@ impl Side {
             Self::Server => "server",
             Self::Client => "client",
             Self::Gateway => "gateway",
+            Self::Link => "link",
         };
         format!("{prefix}-{side}")
     }
@@ -107,6 +120,15 @@ pub enum LabError {
     /// There is no such lab, or it has no such side.
     #[error("there is no namespace `{0}`: run `pw lab up` first (`--routed` for a gateway)")]
     Down(String),
+    /// The emulator carries single frames of one chunk.
+    #[error("the link emulator needs single packets of at most 3506 bytes: {0}")]
+    LinkNeedsFrames(&'static str),
+    /// A queue of nothing.
+    #[error(transparent)]
+    NoBdp(#[from] NoBdp),
+    /// The emulator does not work.
+    #[error(transparent)]
+    Link(#[from] EmulatorError),
     /// A file of the system could not be used.
     #[error("cannot use {path}: {source}")]
     File {
@@ -121,6 +143,7 @@ pub enum LabError {
 #[derive(Debug)]
 pub struct Lab {
     prefix: Prefix,
+    link: Option<Link>,
     kept: bool,
 }
 
@@ -135,25 +158,31 @@ impl Lab {
         if !geteuid().is_root() {
             return Err(LabError::NotRoot);
         }
+        let wanted = link::wanted(config)?;
         let lock = host::Lock::take()?;
         for prefix in lock.abandoned()? {
             remove(&prefix, &lock)?;
         }
         remove(&config.prefix, &lock)?;
         lock.claim(&config.prefix, &host::Owner::ThisProcess)?;
-        if let Err(error) = build::build(config, &lock) {
-            remove(&config.prefix, &lock)?;
-            return Err(error);
+        let built = build::build(config, &lock).and_then(|()| wanted.map(Link::start).transpose());
+        match built {
+            Ok(link) => Ok(Self { prefix: config.prefix.clone(), link, kept: false }),
+            Err(error) => {
+                remove(&config.prefix, &lock)?;
+                Err(error)
+            }
         }
-        Ok(Self { prefix: config.prefix.clone(), kept: false })
     }
 
     /// Leaves the lab up until somebody calls [`down`].
     ///
     /// # Errors
     ///
-    /// When that cannot be recorded; the lab is then taken down.
+    /// When that cannot be recorded, or the link emulator cannot go on by itself; the lab is then
+    /// taken down.
     pub fn keep(mut self) -> Result<(), LabError> {
+        self.link.take().map(Link::hand_over).transpose()?;
         host::Lock::take()?.claim(&self.prefix, &host::Owner::Nobody)?;
         self.kept = true;
         Ok(())
@@ -162,6 +191,11 @@ impl Lab {
     /// The prefix of its names.
     pub fn prefix(&self) -> &Prefix {
         &self.prefix
+    }
+
+    /// What the link emulator has done, if there is one.
+    pub fn link_report(&self) -> Option<LinkReport> {
+        self.link.as_ref().map(Link::report)
     }
 
     /// A command that runs `program` on one side.
@@ -185,15 +219,9 @@ impl Lab {
         side: Side,
         work: impl FnOnce() -> T + Send,
     ) -> Result<T, LabError> {
-        let path = side.handle(&self.prefix);
-        let refused = |source| LabError::File { path: path.clone(), source };
-        let handle = std::fs::File::open(&path).map_err(refused)?;
-        let enter = || setns(handle, CloneFlags::CLONE_NEWNET).map(|()| work());
-        let result = thread::scope(|scope| scope.spawn(enter).join());
-        match result {
-            Ok(result) => result.map_err(|error| refused(error.into())),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+        let work = || enter(&self.prefix, side).map(|()| work());
+        thread::scope(|scope| scope.spawn(work).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Ends every process that runs on any side.
@@ -211,10 +239,19 @@ impl Drop for Lab {
         if self.kept {
             return;
         }
+        self.link = None;
         if let Err(error) = down(&self.prefix) {
             eprintln!("pw: the lab `{}` was not taken down: {error}", self.prefix);
         }
     }
+}
+
+/// Moves this thread, and the sockets that it will open, to one side.
+fn enter(prefix: &Prefix, side: Side) -> Result<(), LabError> {
+    let path = side.handle(prefix);
+    let refused = |source| LabError::File { path: path.clone(), source };
+    let handle = std::fs::File::open(&path).map_err(refused)?;
+    setns(handle, CloneFlags::CLONE_NEWNET).map_err(|error| refused(error.into()))
 }
 
 /// For tests: whether this process may build labs. On a laptop without privileges a test says that it
@@ -280,6 +317,7 @@ pub fn status(prefix: &Prefix) -> Result<String, LabError> {
         let processes = if processes.is_empty() { "none".to_owned() } else { processes.join(" ") };
         text.push(format!("{namespace}\n{addresses}processes        {processes}\n"));
     }
+    text.extend(std::fs::read_to_string(host::link_report(prefix)));
     Ok(text.concat())
 }
 

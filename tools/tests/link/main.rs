@@ -1,0 +1,209 @@
+//! The link does what was asked of it, in both directions, as packets between kernel sockets see it.
+
+mod life;
+mod probe;
+
+use std::time::Duration;
+
+use pagewire_tools::lab::{Side, privileged};
+use probe::{Bench, Train, delays, lost_runs, overtaken};
+
+const MICROSECOND: Duration = Duration::from_micros(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// Packets where shares of them are counted.
+const COUNT: u32 = 20_000;
+const BOTH: [Side; 2] = [Side::Client, Side::Server];
+
+/// How late packets may be in the median, in milliseconds.
+const LATE_MS: f64 = 0.5;
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn train(from: Side, count: u32, len: usize, gap: Duration) -> Train {
+    Train { from, count, len, gap }
+}
+
+fn within(what: &str, value: f64, from: f64, to: f64) -> Result<(), String> {
+    let fits = (from..=to).contains(&value);
+    if fits { Ok(()) } else { Err(format!("{what}: {value}, not from {from} to {to}")) }
+}
+
+fn assert_within(what: &str, value: f64, from: f64, to: f64) {
+    within(what, value, from, to).unwrap();
+}
+
+/// Measures times, which other work of the machine spoils: again, if need be.
+fn patiently(measure: impl Fn() -> Result<(), String>) {
+    let disturbed: Vec<_> = (0..5).map_while(|_| measure().err()).collect();
+    assert!(disturbed.len() < 5, "{disturbed:#?}");
+}
+
+#[test]
+fn packets_take_the_delay_and_keep_their_order() {
+    if !privileged() {
+        return;
+    }
+    let bench = Bench::up("--delay 20ms");
+    for from in BOTH {
+        patiently(|| {
+            let (arrivals, _) = bench.send(train(from, 300, 500, MILLISECOND));
+            assert_eq!((arrivals.len(), overtaken(&arrivals).len()), (300, 0));
+            let delays = delays(&arrivals);
+            assert!(delays[0] >= 20 * MILLISECOND, "{:?}", delays[0]);
+            within("median, ms", millis(delays[150]), 20.0, 20.0 + LATE_MS)
+        });
+    }
+}
+
+#[test]
+fn jitter_adds_up_to_its_time_and_lets_packets_overtake() {
+    if !privileged() {
+        return;
+    }
+    let bench = Bench::up("--delay 5ms --jitter 10ms");
+    patiently(|| {
+        let (arrivals, _) = bench.send(train(Side::Server, 1_000, 200, 300 * MICROSECOND));
+        assert_eq!(arrivals.len(), 1_000);
+        assert!(overtaken(&arrivals).len() > 300, "{}", overtaken(&arrivals).len());
+        let delays = delays(&arrivals);
+        assert!(delays[0] >= 5 * MILLISECOND);
+        // Evenly spread: a quarter of the packets in each quarter of the time.
+        [(250, 7.5), (500, 10.0), (750, 12.5)].into_iter().try_for_each(|(share, expected)| {
+            let (from, to) = (expected - 0.6, expected + 0.6 + LATE_MS);
+            within("quartile, ms", millis(delays[share]), from, to)
+        })
+    });
+}
+
+#[test]
+fn more_than_the_rate_leaves_at_the_rate_with_a_full_queue_in_front() {
+    if !privileged() {
+        return;
+    }
+    let bench = Bench::up("--delay 2ms --rate 40mbit --queue 400k");
+    for from in BOTH {
+        patiently(|| {
+            let dropped = bench.report(from).link.queue_full;
+            // 240 Mbit/s of frames for 0.6 s. So much, and the queue so long, that it does not run empty
+            // when the sender pauses.
+            let (arrivals, _) = bench.send(train(from, 12_000, 1_500, 50 * MICROSECOND));
+            let report = bench.report(from);
+            assert_eq!(report.failures(), 0, "{report}");
+            assert_eq!(report.link.queue_full - dropped, (12_000 - arrivals.len()) as u64);
+            let later = &arrivals[arrivals.len() / 4..];
+            let time = later[later.len() - 1].arrived.saturating_sub(later[0].arrived);
+            let rate = ((later.len() - 1) * 1_500 * 8) as f64 / time.as_secs_f64();
+            within("Mbit/s", rate / 1e6, 39.0, 41.0)?;
+            // 273 frames fit, each of which takes 0.3 ms.
+            let delays = delays(later);
+            let delay = millis(delays[delays.len() / 2]);
+            within("delay behind a full queue, ms", delay, 76.0, 88.0)
+        });
+    }
+}
+
+#[test]
+fn a_queue_takes_as_much_as_asked_and_drops_the_tail() {
+    if !privileged() {
+        return;
+    }
+    // A frame of 1,500 bytes takes 2.4 ms. The BDP is 25,000 bytes.
+    for (flags, fitting) in [
+        ("--rate 5mbit --queue 64k", 43),
+        ("--rate 5mbit --queue 20p", 20),
+        ("--rate 5mbit --delay 20ms --queue 1bdp", 16),
+        ("--rate 5mbit --delay 20ms --queue 3bdp", 50),
+    ] {
+        let bench = Bench::up(flags);
+        let (arrivals, time) = bench.send(train(Side::Server, 100, 1_500, Duration::ZERO));
+        let drained = time.as_micros() as usize / 2_400 + 1;
+        let taken =
+            arrivals.iter().zip(0..).take_while(|(arrival, n)| arrival.number == *n).count();
+        assert!((fitting..=fitting + drained).contains(&taken), "{flags}: {taken}, {drained} left");
+        assert!(arrivals.len() <= fitting + drained, "{flags}: {}", arrivals.len());
+    }
+}
+
+#[test]
+fn packets_are_lost_as_often_as_asked_and_none_besides() {
+    if !privileged() {
+        return;
+    }
+    let bench = Bench::up("--delay 1ms --loss 5% --seed 11");
+    for from in BOTH {
+        let (arrivals, _) = bench.send(train(from, COUNT, 100, 15 * MICROSECOND));
+        let report = bench.report(from);
+        assert_eq!((report.failures(), overtaken(&arrivals).len()), (0, 0), "{report}");
+        let lost = COUNT as usize - arrivals.len();
+        assert_eq!(report.link.lost, lost as u64, "{report}");
+        // Four standard deviations.
+        assert_within("lost", lost as f64, 876.0, 1_124.0);
+        // One by one: a packet in 20 follows a lost one.
+        let alone = lost_runs(&arrivals, COUNT).len();
+        assert_within("alone", alone as f64 / lost as f64, 0.92, 0.98);
+    }
+}
+
+#[test]
+fn bursts_are_as_long_and_as_many_as_asked() {
+    if !privileged() {
+        return;
+    }
+    let bench = Bench::up("--burst-loss 5%,10 --seed 12");
+    let (arrivals, _) = bench.send(train(Side::Server, COUNT, 100, 15 * MICROSECOND));
+    let runs = lost_runs(&arrivals, COUNT);
+    let lost: u32 = runs.iter().sum();
+    assert_within("share", f64::from(lost) / f64::from(COUNT), 0.035, 0.065);
+    assert_within("length", f64::from(lost) / runs.len() as f64, 7.0, 13.0);
+    let report = bench.report(Side::Server);
+    assert_eq!(report.link.burst_lost, u64::from(lost), "{report}");
+}
+
+#[test]
+fn packets_are_held_back_doubled_and_corrupted_as_often_as_asked() {
+    if !privileged() {
+        return;
+    }
+    let bench = Bench::up("--delay 1ms --reorder 5%,4ms --duplicate 3% --corrupt 2% --seed 13");
+    let (arrivals, _) = bench.send(train(Side::Client, COUNT, 1_000, 30 * MICROSECOND));
+    let report = bench.report(Side::Client);
+    // Four standard deviations each.
+    assert_within("held back", report.link.reordered as f64, 906.0, 1_154.0);
+    let late = overtaken(&arrivals);
+    assert_within("overtaken", late.len() as f64, 800.0, 1_154.0);
+    assert!(late.iter().all(|arrival| arrival.delay() >= 5 * MILLISECOND));
+    assert_within("doubled", report.link.duplicated as f64, 504.0, 696.0);
+    // The kernel finds the bad checksum of nearly all, and so they do not arrive.
+    assert!(arrivals.iter().all(|arrival| arrival.intact));
+    let missing: u32 = lost_runs(&arrivals, COUNT).iter().sum();
+    let corrupted = report.link.corrupted as f64;
+    assert_within("corrupted", corrupted, 321.0, 479.0);
+    assert_within("missing", f64::from(missing), 0.9 * corrupted, corrupted);
+}
+
+/// A gigabit per second each way takes most of a core, which a test among others does not have.
+#[test]
+#[ignore = "takes a core for 10 seconds"]
+fn a_gigabit_per_second_crosses_in_both_directions_at_once() {
+    if !privileged() {
+        return;
+    }
+    let bench = Bench::up("--delay 20ms --rate 2gbit --queue 1bdp");
+    let start = std::time::Instant::now();
+    let sent = std::thread::scope(|scope| {
+        // 12 us a frame of 1,500 bytes.
+        let send = |from| bench.send(train(from, 800_000, 1_500, 12 * MICROSECOND));
+        BOTH.map(|from| scope.spawn(move || send(from))).map(|thread| thread.join().unwrap())
+    });
+    println!("{:?}", start.elapsed());
+    for (from, (arrivals, time)) in BOTH.into_iter().zip(sent) {
+        let span = arrivals[arrivals.len() - 1].arrived.saturating_sub(arrivals[0].arrived);
+        let rate = (arrivals.len() * 1_500 * 8) as f64 / span.as_secs_f64() / 1e9;
+        let report = bench.report(from);
+        println!("from the {from:?}: {rate:.3} Gbit/s, sent in {time:?}; {report}");
+        assert!(arrivals.len() > 790_000, "{}: {report}", arrivals.len());
+        assert!(rate > 0.95, "{rate} Gbit/s: {report}");
+    }
+}
