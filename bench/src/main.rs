@@ -1,11 +1,13 @@
 //! `pagewire-bench`: what the parts of Pagewire, and the machine under them, can do.
 
+mod client;
 mod cpu;
 mod engine;
 mod figures;
+mod ladder;
 mod pps;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -21,12 +23,22 @@ struct Arguments {
 enum Measurement {
     Engine(engine::Options),
     Pps(pps::Options),
+    Ladder(ladder::Options),
+    /// A server of the ladder, started by it
+    #[command(hide = true)]
+    Rung(ladder::RungOptions),
+    /// The program that a server of the ladder starts for each request
+    #[command(hide = true)]
+    Cgi { directory: PathBuf },
 }
 
 fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Arguments::parse().measurement {
         Measurement::Engine(options) => engine::run(&options).map_err(Into::into),
         Measurement::Pps(options) => pps::run(&options).map_err(Into::into),
+        Measurement::Ladder(options) => ladder::run(&options).map_err(Into::into),
+        Measurement::Rung(options) => ladder::run_rung(options).map_err(Into::into),
+        Measurement::Cgi { directory } => ladder::run_cgi(&directory).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -183,7 +183,8 @@ impl Service {
     }
 }
 
-fn answer_with_file(
+/// Writes the head of the response that `file` gives to a GET or HEAD, and says what of the file follows.
+pub fn answer_with_file(
     request: &Request<'_>,
     file: &FileEntry,
     common: Common<'_>,

@@ -145,6 +145,11 @@ impl FileObject {
         }
     }
 
+    /// Its descriptor, if it does not hold a copy of its bytes.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.mapped().map(|(file, _)| file)
+    }
+
     /// Whether bytes were missing when they were read. What was read since is not to be sent.
     pub fn is_damaged(&self) -> bool {
         match &self.backing {
