@@ -43,6 +43,16 @@ pub fn thread_time() -> io::Result<Duration> {
     schedule_time("/proc/thread-self/schedstat")
 }
 
+/// The CPU time of the threads that this process has.
+pub fn process_time() -> io::Result<Duration> {
+    let tasks = fs::read_dir("/proc/self/task")?;
+    Ok(tasks
+        .filter_map(|task| {
+            schedule_time(&format!("{}/schedstat", task.ok()?.path().display())).ok()
+        })
+        .sum())
+}
+
 /// The CPU time of the threads with these ids, as far as they still exist.
 pub fn threads_time(ids: &[i32]) -> Duration {
     ids.iter().filter_map(|id| schedule_time(&format!("/proc/{id}/schedstat")).ok()).sum()

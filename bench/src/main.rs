@@ -6,6 +6,7 @@ mod engine;
 mod figures;
 mod ladder;
 mod pps;
+mod syscalls;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
@@ -24,12 +25,15 @@ enum Measurement {
     Engine(engine::Options),
     Pps(pps::Options),
     Ladder(ladder::Options),
+    Syscalls(syscalls::Options),
     /// A server of the ladder, started by it
     #[command(hide = true)]
     Rung(ladder::RungOptions),
     /// The program that a server of the ladder starts for each request
     #[command(hide = true)]
-    Cgi { directory: PathBuf },
+    Cgi {
+        directory: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         Measurement::Engine(options) => engine::run(&options).map_err(Into::into),
         Measurement::Pps(options) => pps::run(&options).map_err(Into::into),
         Measurement::Ladder(options) => ladder::run(&options).map_err(Into::into),
+        Measurement::Syscalls(options) => syscalls::run(&options).map_err(Into::into),
         Measurement::Rung(options) => ladder::run_rung(options).map_err(Into::into),
         Measurement::Cgi { directory } => ladder::run_cgi(&directory).map_err(Into::into),
     };

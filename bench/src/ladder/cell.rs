@@ -24,7 +24,10 @@ use super::{
     rung::{Cores, Place, Rung, Setting, Workers},
     workload::{self, Workload},
 };
-use crate::client::{Client, Load, Seen};
+use crate::{
+    client::{Client, Load, Seen},
+    cpu,
+};
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +85,8 @@ pub struct Measured {
     pub memory_bytes: Option<f64>,
     /// Jain's index over the threads that are there to share the work.
     pub evenness: Option<f64>,
+    /// Which share of the cores went to other programs.
+    pub others: Option<f64>,
 }
 
 /// A cell's end.
@@ -123,7 +128,8 @@ impl Bench<'_> {
             connections: workload.connections(),
             announce: |_| Ok(()),
         };
-        let group = if self.has_groups { Some(self.group()?) } else { None };
+        let group = self.has_groups.then(Group::new).transpose();
+        let group = group.map_err(LadderError::system("make a control group"))?;
         match Running::start(rung, &setting, lab, group) {
             Ok(mut running) => {
                 let outcome = self.observe(rung, workload, &running, lab)?;
@@ -135,10 +141,6 @@ impl Bench<'_> {
             }
             Err(error) => Ok(Outcome::Cannot(format!("it does not start: {error}"))),
         }
-    }
-
-    fn group(&self) -> Result<Group, LadderError> {
-        Group::new().map_err(LadderError::system("make a control group"))
     }
 
     fn observe(
@@ -181,6 +183,7 @@ impl Bench<'_> {
                 after.saturating_sub(before) as f64 / workload.connections() as f64
             }),
             evenness: period.evenness,
+            others: period.others,
         })))
     }
 
@@ -217,6 +220,15 @@ impl Bench<'_> {
         Ok(())
     }
 
+    fn spent(&self, group: Option<&Group>) -> Result<Spent, LadderError> {
+        let read = || {
+            let cores: Vec<_> = self.cores.iter().map(|&id| CoreId { id }).collect();
+            let rung = group.map(Group::cpu_time).transpose()?.unwrap_or_default();
+            Ok(Spent { cores: cpu::busy(&cores)?, rung, client: cpu::process_time()? })
+        };
+        read().map_err(LadderError::system("read what was spent"))
+    }
+
     fn record(
         &self,
         rung: &Rung,
@@ -226,17 +238,25 @@ impl Bench<'_> {
     ) -> Result<Period, LadderError> {
         let group = running.group.as_ref();
         // Of a cold set some files are left for counting.
-        let most = self.cold.filter(|_| workload.is_cold()).map_or(u64::MAX, |it| it as u64 * 3 / 4);
+        let most =
+            self.cold.filter(|_| workload.is_cold()).map_or(u64::MAX, |it| it as u64 * 3 / 4);
         let threads = threads(group);
         client.record(true);
-        let (start, answers, cpu) = (Instant::now(), client.completed(), cpu(group));
+        let (start, answers, before) = (Instant::now(), client.completed(), self.spent(group)?);
         self.pass(client, self.times.measured, most)?;
         let (time, answers) = (start.elapsed(), client.completed() - answers);
-        let cpu = cpu_since(group, cpu);
+        let spent = self.spent(group)?;
         client.record(false);
+        let since = |of: fn(&Spent) -> Duration| of(&spent).saturating_sub(of(&before));
+        let cpu = group.map(|_| since(|it| it.rung));
+        let others = cpu.map(|cpu| {
+            let others = since(|it| it.cores).saturating_sub(cpu + since(|it| it.client));
+            others.as_secs_f64() / (time.as_secs_f64() * self.cores.len() as f64)
+        });
         let evenness = threads.zip(self::threads(group)).and_then(|(before, after)| {
             let shares = after.iter().filter_map(|(id, time)| {
-                let before = before.iter().find(|(it, _)| it == id).map_or(Duration::ZERO, |it| it.1);
+                let before =
+                    before.iter().find(|(it, _)| it == id).map_or(Duration::ZERO, |it| it.1);
                 let share = time.saturating_sub(before);
                 match rung.workers {
                     Workers::One => None,
@@ -247,7 +267,7 @@ impl Bench<'_> {
             });
             evenness(&shares.collect::<Vec<_>>())
         });
-        Ok(Period { time, answers, cpu, evenness })
+        Ok(Period { time, answers, cpu, evenness, others })
     }
 
     /// Counts system calls and switches, with the answers meanwhile, as far as that can be done.
@@ -258,11 +278,10 @@ impl Bench<'_> {
     ) -> Result<Option<(u64, Counts)>, LadderError> {
         let mut counter = self.counter.borrow_mut();
         let (Some(counter), Some(group)) = (counter.as_mut(), group) else { return Ok(None) };
-        let counted = counter.count(group, || {
+        let (answers, counts) = counter.count(group, || {
             let before = client.completed();
             self.pass(client, self.times.counted, u64::MAX).map(|()| client.completed() - before)
-        });
-        let (answers, counts) = counted?;
+        })?;
         Ok(Some((answers?, counts)).filter(|(answers, _)| *answers > 0))
     }
 }
@@ -272,6 +291,14 @@ struct Period {
     answers: u64,
     cpu: Option<Duration>,
     evenness: Option<f64>,
+    others: Option<f64>,
+}
+
+/// CPU time.
+struct Spent {
+    cores: Duration,
+    rung: Duration,
+    client: Duration,
 }
 
 fn start(load: Load, lab: Option<&Lab>) -> Result<Client, LadderError> {
@@ -285,14 +312,6 @@ fn start(load: Load, lab: Option<&Lab>) -> Result<Client, LadderError> {
 /// Figures of a group that has just gone are none.
 fn memory(group: Option<&Group>) -> Option<u64> {
     group?.memory_bytes().ok()
-}
-
-fn cpu(group: Option<&Group>) -> Option<Duration> {
-    group?.cpu_time().ok()
-}
-
-fn cpu_since(group: Option<&Group>, before: Option<Duration>) -> Option<Duration> {
-    Some(cpu(group)?.saturating_sub(before?))
 }
 
 fn threads(group: Option<&Group>) -> Option<Vec<(u32, Duration)>> {

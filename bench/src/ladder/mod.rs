@@ -41,7 +41,8 @@ use self::{
 };
 use crate::{cpu, figures};
 
-pub use child::{RungOptions, run as run_rung};
+pub use child::{RungOptions, raise_descriptor_limit, run as run_rung};
+pub use posix::Forker;
 pub use rungs::cgi::program as run_cgi;
 
 /// Every architecture of a server beside the others, on the same HTTP code and the same files
@@ -136,7 +137,8 @@ pub fn run(options: &Options) -> Result<(), LadderError> {
         (times, 4096)
     };
     let failed = LadderError::system("write the files to be served");
-    let directory = tempfile::Builder::new().prefix("pagewire-ladder-").tempdir().map_err(&failed)?;
+    let directory =
+        tempfile::Builder::new().prefix("pagewire-ladder-").tempdir().map_err(&failed)?;
     workload::write_warm(directory.path()).map_err(&failed)?;
     let needs_cold = workloads.iter().any(|workload| workload.is_cold());
     let can_be_cold =

@@ -2,7 +2,7 @@
 
 use super::{
     cell::{Measured, Outcome},
-    rung::{Cores, Place, Rung},
+    rung::{Cores, Rung},
     workload::Workload,
 };
 use crate::figures::Figure;
@@ -27,15 +27,12 @@ work of the kernel for a packet counts for whoever ran then, which on loopback a
 sender. calls and switches are counted after the measurement, by programs that slow it down. memory: of
 the server's processes, page tables and kernel stacks, without sockets. even: Jain's index over the
 threads that share the work, 1 if all do the same. veth: MTU 1500, without offloads; not to be compared
-with loopback. -: does not apply, or cannot be had here.";
+with loopback. others: how much of the cores other programs took, if more than a tenth; then the
+machine can do better than it says here. -: does not apply, or cannot be had here.";
 
 /// The row of a cell.
 pub fn row(rung: &Rung, workload: &Workload, outcome: &Outcome) -> String {
-    let cores = match (rung.cores, rung.place) {
-        (Cores::One, Place::Loopback) => "one",
-        (Cores::All, Place::Loopback) => "all",
-        (_, Place::Lab) => "one",
-    };
+    let cores = if rung.cores == Cores::One { "one" } else { "all" };
     let measured = match outcome {
         Outcome::Cannot(why) => return format!("{:<21} {cores:>5}  cannot: {why}", rung.name),
         Outcome::Measured(measured) => measured,
@@ -49,8 +46,12 @@ pub fn row(rung: &Rung, workload: &Workload, outcome: &Outcome) -> String {
         0 => String::new(),
         failed => format!("  {failed} failed"),
     };
+    let others = match measured.others {
+        Some(share) if share > 0.1 => format!("  others: {:.0} %", share * 100.0),
+        _ => String::new(),
+    };
     format!(
-        "{:<21} {cores:>5} {:>11.0} {:>7.2} {:>6} {:>6} {:>6} {:>6} {:>7} {:>6} {:>9} {:>7} {:>6}{failed}",
+        "{:<21} {cores:>5} {:>11.0} {:>7.2} {:>6} {:>6} {:>6} {:>6} {:>7} {:>6} {:>9} {:>7} {:>6}{failed}{others}",
         rung.name,
         measured.rate,
         gigabits(workload, measured),
@@ -91,6 +92,7 @@ pub fn figures(rung: &Rung, workload: &Workload, outcome: &Outcome) -> Vec<Figur
         ("context switches", measured.switches, "switches/request"),
         ("memory", measured.memory_bytes, "B/connection"),
         ("evenness", measured.evenness, "Jain's index"),
+        ("others", measured.others, "share of the cores"),
         ("failed", Some(measured.seen.failed as f64), "requests"),
     ];
     let rows = rows.into_iter();

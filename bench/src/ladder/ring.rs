@@ -266,6 +266,7 @@ impl Provided {
     fn give(&mut self, id: u16) {
         let start = usize::from(id) * BUFFER_BYTES;
         let buffer = self.buffers[start..start + BUFFER_BYTES].as_mut_ptr() as u64;
+        #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins with a page")]
         let entries = self.ring.as_mut_ptr().cast::<BufRingEntry>();
         let index = usize::from(self.tail % BUFFERS);
         // SAFETY: the index is below BUFFERS; the kernel does not look at an entry before the tail

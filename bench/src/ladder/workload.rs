@@ -116,7 +116,9 @@ impl Workload {
         match self.files {
             Files::Warm(name) => vec![Target::new(&format!("/{name}"), self.bytes(), self.reuse)],
             Files::Cold => (0..cold)
-                .map(|number| Target::new(&format!("/{}", cold_name(number)), COLD_BYTES, self.reuse))
+                .map(|number| {
+                    Target::new(&format!("/{}", cold_name(number)), COLD_BYTES, self.reuse)
+                })
                 .collect(),
         }
     }

@@ -54,8 +54,7 @@ fn poll_first(setting: &Setting) -> io::Result<()> {
         move || {
             let mut worker = Worker::new(site, Sending::Sendfile);
             let mut connection = Connection::new(socket);
-            while let Ok(1) =
-                poll(&mut [PollFd::new(&connection, PollFlags::IN)], Some(&patience))
+            while let Ok(1) = poll(&mut [PollFd::new(&connection, PollFlags::IN)], Some(&patience))
             {
                 if let Turn::Closed = connection.turn(&mut worker) {
                     break;

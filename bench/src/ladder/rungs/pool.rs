@@ -97,8 +97,7 @@ fn work(site: Site, queue: &Queue, waiting: &Waiting, set: &OwnedFd) {
     loop {
         let ready = lock(&queue.ready);
         let ready = queue.filled.wait_while(ready, |ready| ready.is_empty());
-        let Some((key, mut connection)) =
-            ready.unwrap_or_else(PoisonError::into_inner).pop_front()
+        let Some((key, mut connection)) = ready.unwrap_or_else(PoisonError::into_inner).pop_front()
         else {
             continue;
         };

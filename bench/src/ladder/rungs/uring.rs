@@ -98,7 +98,8 @@ impl Server {
                     buffer.clear();
                     connection.file = None;
                     connection.outbox = Some(buffer);
-                    return self.end(key);
+                    self.end(key);
+                    return Ok(());
                 }
                 self.ring.send(key, Rc::clone(&connection.socket), buffer)
             }
@@ -107,7 +108,8 @@ impl Server {
                 let connection = &mut self.connections[key];
                 connection.outbox = Some(buffer);
                 if !is_complete || connection.file.is_none() && connection.is_last {
-                    return self.end(key);
+                    self.end(key);
+                    return Ok(());
                 }
                 self.go_on(key)
             }
@@ -145,15 +147,14 @@ impl Server {
     }
 
     /// Lets the receiving end, which ends the connection.
-    fn end(&mut self, key: usize) -> io::Result<()> {
+    fn end(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         mem::take(&mut connection.inbox);
         if connection.is_over {
             self.connections.remove(key);
-            return Ok(());
+            return;
         }
         // Fails if the peer has ended it already.
         let _ = shutdown(&connection.socket, Shutdown::Both);
-        Ok(())
     }
 }
