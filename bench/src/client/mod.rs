@@ -1,6 +1,9 @@
 //! A closed-loop HTTP client in one pinned thread: each connection asks, waits for the whole answer, and
 //! asks again. Status and length of every answer are checked.
 //!
+//! Unlike `pw load`, which does a whole run, it is observed from outside: it can be asked at any moment how
+//! many answers it has had, and it knows idle connections and files that are asked for once only.
+//!
 //! Here is how it is told what to do; `asking` does it.
 
 mod asking;
