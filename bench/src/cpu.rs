@@ -5,6 +5,7 @@ use std::{fs, io, time::Duration};
 use core_affinity::CoreId;
 use nix::{
     sched::{CpuSet, sched_setaffinity},
+    time::{ClockId, clock_gettime},
     unistd::Pid,
 };
 
@@ -51,6 +52,27 @@ pub fn process_time() -> io::Result<Duration> {
             schedule_time(&format!("{}/schedstat", task.ok()?.path().display())).ok()
         })
         .sum())
+}
+
+/// Measures the CPU time of the calling thread, to the nanosecond: for short pieces of work on a machine
+/// that has other things to do as well. Each reading is a system call.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Duration);
+
+impl Stopwatch {
+    /// One that starts now.
+    pub fn start() -> Self {
+        Self(Self::read())
+    }
+
+    /// What the thread has spent since.
+    pub fn elapsed(self) -> Duration {
+        Self::read().saturating_sub(self.0)
+    }
+
+    fn read() -> Duration {
+        clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+    }
 }
 
 /// The CPU time of the threads with these ids, as far as they still exist.

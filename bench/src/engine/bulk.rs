@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     io::Write,
-    time::{Duration, Instant as Clock},
+    time::Duration,
 };
 
 use pagewire_driver::Instant;
@@ -15,7 +15,7 @@ use super::{
     app::{Answers, App, stack_on_link},
     clients::Clients,
 };
-use crate::figures::Figure;
+use crate::{cpu::Stopwatch, figures::Figure};
 
 /// Bytes of the file: well beyond the caches.
 const FILE: usize = 256 << 20;
@@ -56,7 +56,7 @@ fn measure_with(
         }
         clients.acknowledge(0);
         clients.flush(now);
-        let start = Clock::now();
+        let start = Stopwatch::start();
         app.turn(now);
         let turn = start.elapsed();
         let (bytes, _) = clients.collect(now);
@@ -92,7 +92,7 @@ fn copy_rate(path: &std::path::Path, app: &Answers, time: Duration) -> Result<f6
     let pool = app.port().pool();
     let mut frames: Vec<_> = (0..FRAMES).map_while(|_| pool.allocate()).collect();
     let (mut copied, mut next) = (0, 0);
-    let start = Clock::now();
+    let start = Stopwatch::start();
     while start.elapsed() < time {
         for segment in bytes.chunks_exact(SEGMENT) {
             frames[next].chunk_mut()[54..54 + SEGMENT].copy_from_slice(segment);

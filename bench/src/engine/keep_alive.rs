@@ -12,7 +12,7 @@ use super::{
     app::{Answers, App, Product, stack_on_link},
     clients::Clients,
 };
-use crate::figures::Figure;
+use crate::{cpu::Stopwatch, figures::Figure};
 
 /// Bytes of an answer's body.
 const BODY: usize = 128;
@@ -113,7 +113,7 @@ impl<A: App> Run<'_, A> {
                 self.clients.request(index as usize, self.request);
             }
             self.clients.flush(*now);
-            let start = Clock::now();
+            let start = Stopwatch::start();
             self.app.turn(*now);
             self.app.turn(*now);
             let mut spent = start.elapsed();
@@ -121,7 +121,7 @@ impl<A: App> Run<'_, A> {
             // The first request for a file waits for a helper.
             let patience = Clock::now();
             while answers < batch.len() {
-                let start = Clock::now();
+                let start = Stopwatch::start();
                 self.app.turn(*now);
                 spent += start.elapsed();
                 answers += self.clients.collect(*now).1;

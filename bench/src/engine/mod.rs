@@ -1,7 +1,8 @@
 //! `pagewire-bench engine`: what the user-level stack costs by itself, on a memory link, on one core.
 //!
 //! Clients made by hand send segments over the link; only the stack's own turns are timed, everything
-//! on: checksums, guard, timers. What the clients do is not counted, and there is no NIC.
+//! on: checksums, guard, timers. What the clients do is not counted, and there is no NIC. Time is
+//! the thread's own CPU time, so other programs disturb the caches but not the clock.
 
 mod app;
 mod bulk;
