@@ -66,6 +66,8 @@ pub struct Connection {
     pub unacknowledged_since: Option<Instant>,
     /// The next hop's MAC address, as of this generation of the neighbour table.
     pub next_hop: Option<(MacAddress, u32)>,
+    /// When the next hop was last told to have delivered something.
+    pub delivered: Instant,
 }
 
 /// Sequence numbers and timestamps, as far as the defences need them.
@@ -111,14 +113,24 @@ impl Connection {
             heard: Instant::ZERO,
             unacknowledged_since: None,
             next_hop: None,
+            delivered: Instant::ZERO,
         }
     }
 
     /// Makes a vacant slot the connection of `flow`.
     pub fn occupy(&mut self, now: Instant, flow: Flow, hash: u64, phase: Phase) {
         let (generation, tx) = (self.generation, std::mem::take(&mut self.tx));
-        *self =
-            Self { generation, flow, hash, phase, tx, since: now, heard: now, ..Self::vacant() };
+        *self = Self {
+            generation,
+            flow,
+            hash,
+            phase,
+            tx,
+            since: now,
+            heard: now,
+            delivered: now,
+            ..Self::vacant()
+        };
     }
 
     /// Its id, given its slot.

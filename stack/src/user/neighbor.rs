@@ -1,7 +1,8 @@
 //! Which MAC address the next hop has, and the frames that wait for it.
 //!
 //! Entries come from what hosts say of themselves (ARP and NDP messages to us), from other cores, and
-//! from the kernel's own table. An entry that is not confirmed for a while is asked about again and used
+//! from the kernel's own table. An entry that is not confirmed for a while, by such a message or by
+//! acknowledgements that came because of it (RFC 4861 section 7.3.1), is asked about again and used
 //! meanwhile; after three questions without an answer it is forgotten. What the kernel knows holds until
 //! the kernel takes it back: it sees to the freshness of its own entries.
 
@@ -92,6 +93,15 @@ impl Neighbors {
         }
         self.schedule(now + FRESH);
         worth_telling
+    }
+
+    /// Takes note that what was sent by way of a neighbour has arrived.
+    pub fn confirm(&mut self, now: Instant, address: IpAddr) {
+        if let Some(entry) = self.entries.get_mut(&address)
+            && entry.mac.is_some()
+        {
+            (entry.confirmed, entry.questions) = (now, 0);
+        }
     }
 
     /// Takes over the kernel's table: what it no longer has, we do not know either.
@@ -249,6 +259,22 @@ mod tests {
         }
         assert_eq!(neighbors.find(address()), None);
         assert_ne!(neighbors.generation(), generation);
+    }
+
+    #[test]
+    fn a_neighbor_that_delivers_is_neither_asked_nor_forgotten() {
+        let mut neighbors = Neighbors::default();
+        neighbors.learn(Instant::ZERO, address(), MAC, &mut Vec::new());
+        let mut ask = Vec::new();
+        for second in 0..600 {
+            let now = Instant::from_millis(second * 1_000);
+            if second % 10 == 0 {
+                neighbors.confirm(now, address());
+            }
+            neighbors.due(now, &mut ask);
+        }
+        assert!(ask.is_empty());
+        assert_eq!(neighbors.find(address()), Some(MAC));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a segment has changed: bytes received and acknowledged, states entered, and what the caller is
 //! to be told.
 
+use std::time::Duration;
+
 use pagewire_driver::{Instant, Port};
 use smoltcp::socket::tcp::State;
 
@@ -12,6 +14,10 @@ use super::{
     smoltcp_time,
 };
 use crate::{CloseReason, Event};
+
+/// How often a connection's next hop is told to have delivered something: well within the time for which
+/// a neighbour is trusted.
+const CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
 
 impl SequenceState {
     /// Takes the peer's initial sequence number and timestamp from its SYN.
@@ -56,7 +62,9 @@ impl<P: Port> UserStack<P> {
             if connection.tx.pending() == 0 && connection.phase == Phase::Open {
                 self.events.push(Event::Sent(id));
             }
+            self.confirm_next_hop(now, slot);
         }
+        let connection = &mut self.connections[slot as usize];
         if state == State::FinWait2 && connection.unacknowledged_since.take().is_some() {
             // Our FIN is acknowledged: the time for the peer's begins.
             connection.since = now;
@@ -74,6 +82,19 @@ impl<P: Port> UserStack<P> {
         } else if connection.tx.pending() > 0 || connection.holds_back {
             let wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
             self.arm(now, slot, wants);
+        }
+    }
+
+    /// Says now and then that the connection's next hop delivers.
+    fn confirm_next_hop(&mut self, now: Instant, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        if now - connection.delivered < CONFIRM_INTERVAL {
+            return;
+        }
+        connection.delivered = now;
+        let peer = connection.peer_ip();
+        if let Some(next_hop) = self.next_hop(peer) {
+            self.neighbors.confirm(now, next_hop);
         }
     }
 
