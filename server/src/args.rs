@@ -53,9 +53,13 @@ pub enum TransportName {
 /// The flags of `pagewire serve`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
-    /// Directory to serve. Nothing outside it is ever sent; names that start with a dot are hidden.
+    /// Directory to serve. Nothing outside it is ever sent.
     #[arg(value_name = "DIR")]
     pub root: PathBuf,
+
+    /// Answer 404 for names that start with a dot, such as `.git`, but for `/.well-known`.
+    #[arg(long)]
+    pub hide_dotfiles: bool,
 
     /// Whose TCP carries the connections.
     #[arg(long, value_enum, default_value = "kernel")]

@@ -12,7 +12,7 @@ use crate::{
     args::{NumberList, ServeArgs, TransportName},
     content::CacheLimits,
     failure::Failure,
-    http::Limits,
+    http::{Limits, path::Dotfiles},
     shard::{Idle, Timeouts},
 };
 
@@ -27,6 +27,8 @@ pub struct Config {
     pub cores: Vec<usize>,
     /// How much of a request is accepted.
     pub limits: Limits,
+    /// What becomes of names that start with a dot.
+    pub dotfiles: Dotfiles,
     /// What each core keeps open.
     pub cache: CacheLimits,
     /// Connections at once on each core.
@@ -129,6 +131,7 @@ impl Config {
                 head_bytes: args.head_bytes as usize,
                 body_bytes: args.body_bytes as usize,
             },
+            dotfiles: if args.hide_dotfiles { Dotfiles::Hide } else { Dotfiles::Serve },
             cache: CacheLimits { entries: args.cache_entries as usize, bytes: args.cache_bytes },
             connections: args.connections as usize,
             disk_threads: args.disk_threads as usize,

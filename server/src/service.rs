@@ -11,7 +11,8 @@ use crate::{
         Limits, Method, Parsed, Request, Status,
         conditional::{self, Verdict},
         date::DateCache,
-        parse, path,
+        parse,
+        path::{self, Dotfiles},
         range::{self, Selection},
         response::{self, Common, Detail},
     },
@@ -22,6 +23,7 @@ use crate::{
 pub struct Service {
     content: Content,
     limits: Limits,
+    dotfiles: Dotfiles,
     date: DateCache,
     key: Vec<u8>,
     location: Vec<u8>,
@@ -88,7 +90,14 @@ impl Service {
     /// A service for `content`, at the time `wall`, which is `now`.
     pub fn new(content: Content, limits: Limits, now: Instant, wall: SystemTime) -> Self {
         let date = DateCache::new(now, wall);
-        Self { content, limits, date, key: Vec::new(), location: Vec::new() }
+        let dotfiles = Dotfiles::default();
+        Self { content, limits, dotfiles, date, key: Vec::new(), location: Vec::new() }
+    }
+
+    /// The same service with other dotfiles.
+    #[must_use]
+    pub fn with_dotfiles(self, dotfiles: Dotfiles) -> Self {
+        Self { dotfiles, ..self }
     }
 
     /// How much of a request is accepted.
@@ -147,7 +156,7 @@ impl Service {
             Method::NotAllowed => return Err(Status::MethodNotAllowed),
             Method::Unknown => return Err(Status::NotImplemented),
         }
-        path::canonicalize(request.path, &mut self.key)?;
+        path::canonicalize(request.path, self.dotfiles, &mut self.key)?;
         Ok(self.content.lookup(&self.key, now, id))
     }
 
@@ -168,7 +177,7 @@ impl Service {
             Ok(Resource::File(file)) => return answer_with_file(request, file, common, head),
             Ok(Resource::Directory) => {
                 // Again, for `key` is another request's by now if this one had to wait.
-                let _ = path::canonicalize(request.path, &mut self.key);
+                let _ = path::canonicalize(request.path, self.dotfiles, &mut self.key);
                 self.location.clear();
                 path::write_directory_target(&self.key, request.query, &mut self.location);
                 let detail = Detail::Location(&self.location);

@@ -124,7 +124,7 @@ impl Site {
             Method::NotAllowed => return Err(Status::MethodNotAllowed),
             Method::Unknown => return Err(Status::NotImplemented),
         }
-        path::canonicalize(request.path, &mut self.key)?;
+        path::canonicalize(request.path, path::Dotfiles::Serve, &mut self.key)?;
         let known = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             known.get(&*self.key).map(|(resource, seen)| (Arc::clone(resource), *seen))

@@ -7,16 +7,24 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::Status;
 
-/// Decodes `path` (which starts with a slash) into `key`, whose old content is lost.
-///
-/// Runs of slashes count as one. A name that starts with a dot is hidden, but for `.well-known` at the
-/// top (RFC 8615).
+/// What becomes of names that start with a dot.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Dotfiles {
+    /// They are names like others.
+    #[default]
+    Serve,
+    /// They are not there, but for `.well-known` at the top (RFC 8615).
+    Hide,
+}
+
+/// Decodes `path` (which starts with a slash) into `key`, whose old content is lost. Runs of slashes
+/// count as one.
 ///
 /// # Errors
 ///
 /// 400 for a malformed escape, a NUL, or a `.` or `..` segment, which no well-behaved client sends;
 /// 404 for a hidden name, or an encoded slash, which no file name can contain.
-pub fn canonicalize(path: &[u8], key: &mut Vec<u8>) -> Result<(), Status> {
+pub fn canonicalize(path: &[u8], dotfiles: Dotfiles, key: &mut Vec<u8>) -> Result<(), Status> {
     key.clear();
     let path = path.strip_prefix(b"/").ok_or(Status::BadRequest)?;
     let mut verdict = Ok(());
@@ -31,7 +39,7 @@ pub fn canonicalize(path: &[u8], key: &mut Vec<u8>) -> Result<(), Status> {
             b"." | b".." => return Err(Status::BadRequest),
             b".well-known" if start == 0 => {}
             // A 400 further on still counts.
-            [b'.', ..] => verdict = Err(Status::NotFound),
+            [b'.', ..] if dotfiles == Dotfiles::Hide => verdict = Err(Status::NotFound),
             name if name.contains(&b'/') => verdict = Err(Status::NotFound),
             _ => {}
         }
@@ -106,8 +114,20 @@ mod tests {
 
     fn canonical(path: &str) -> Result<String, u16> {
         let mut key = b"left over".to_vec();
-        canonicalize(path.as_bytes(), &mut key).map_err(Status::code)?;
+        canonicalize(path.as_bytes(), Dotfiles::Hide, &mut key).map_err(Status::code)?;
         Ok(String::from_utf8_lossy(&key).into_owned())
+    }
+
+    #[test]
+    fn names_with_a_leading_dot_are_like_others_unless_they_are_hidden() {
+        let mut key = Vec::new();
+        for (path, expected) in [("/.git/x", ".git/x"), ("/a/%2elock", "a/.lock")] {
+            assert!(canonicalize(path.as_bytes(), Dotfiles::Serve, &mut key).is_ok());
+            assert_eq!(key, expected.as_bytes());
+        }
+        for path in ["/.", "/..", "/a/%2e%2e"] {
+            assert!(canonicalize(path.as_bytes(), Dotfiles::Serve, &mut key).is_err());
+        }
     }
 
     #[test]
@@ -217,7 +237,7 @@ mod tests {
         #[test]
         fn a_key_never_climbs(path in "/(%2[eEfF]|%00|[./%a-c0-9]){0,24}") {
             let mut key = Vec::new();
-            if canonicalize(path.as_bytes(), &mut key).is_ok() {
+            if canonicalize(path.as_bytes(), Dotfiles::Hide, &mut key).is_ok() {
                 let key = String::from_utf8(key).unwrap();
                 let all_normal =
                     Path::new(&key).components().all(|part| matches!(part, Component::Normal(_)));
@@ -230,7 +250,7 @@ mod tests {
             path in "/(%2[eEfF0]|%00|%6[1-9]|[./ab\u{e9}]|\\.well-known){0,16}",
         ) {
             let mut key = Vec::new();
-            let verdict = canonicalize(path.as_bytes(), &mut key);
+            let verdict = canonicalize(path.as_bytes(), Dotfiles::Hide, &mut key);
             prop_assert_eq!(verdict.ok().map(|()| key), oracle(path.as_bytes()), "{}", path);
         }
 
@@ -241,7 +261,7 @@ mod tests {
             write_directory_target(&key, b"", &mut target);
             prop_assert!(target.is_ascii());
             let mut back = Vec::new();
-            prop_assert!(canonicalize(&target, &mut back).is_ok());
+            prop_assert!(canonicalize(&target, Dotfiles::Hide, &mut back).is_ok());
             prop_assert_eq!(back, [key.as_slice(), b"/"].concat());
         }
     }

@@ -177,7 +177,8 @@ impl Seed {
         let (transport, told) = build(now)?;
         let waker = transport.waker();
         let content = Content::new(self.root, self.helpers, self.config.cache, waker.clone());
-        let service = Service::new(content, self.config.limits, now, SystemTime::now());
+        let service = Service::new(content, self.config.limits, now, SystemTime::now())
+            .with_dotfiles(self.config.dotfiles);
         let shard = Shard::new(transport, service, self.config.timeouts, self.counters, now);
         Ok((shard, waker, told))
     }

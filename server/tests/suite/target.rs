@@ -62,7 +62,7 @@ impl Running {
         let root = directory.path().to_str().unwrap();
         let times =
             ["--head-timeout=1s", "--idle-timeout=4s", "--send-timeout=3s", "--drain-timeout=5s"];
-        let words = ["pagewire", "serve", root].into_iter().chain(times);
+        let words = ["pagewire", "serve", root, "--hide-dotfiles"].into_iter().chain(times);
         let Args { command: Command::Serve(args) } =
             Args::parse_from(words.chain(flags.iter().copied()));
         let config = Config::new(*args, &ThisMachine).unwrap();

@@ -49,11 +49,10 @@ const ROWS: [Row; 9] = [
 pub(super) fn print(runs: &[Run]) {
     print!("{}", table(runs));
     println!(
-        "\n{CLIENTS} curl processes with keep-alive fetched every file over IPv4 and over IPv6 (names \
-         with a leading\ndot are hidden and left out), and each SHA-256 was compared with the disk's. \
-         Software interrupts do\nthe packet work of both sides and are charged to whichever process they \
-         interrupt. curl and the\nchecks share the cores with the server: this shows that it works, not \
-         how fast it can be."
+        "\n{CLIENTS} curl processes with keep-alive fetched every file over IPv4 and over IPv6, and each \
+         SHA-256 was\ncompared with the disk's. Software interrupts do the packet work of both sides and \
+         are charged to\nwhichever process they interrupt. curl and the checks share the cores with the \
+         server: this shows\nthat it works, not how fast it can be."
     );
     for run in runs {
         for example in &run.outcome.examples {

@@ -30,8 +30,7 @@ pub(super) struct Original {
 }
 
 /// All regular files below `root`, in the order of their names, or about `limit` of them, evenly
-/// spread; fewer if `stop` is set meanwhile. Links are left out, and so are names with a leading dot:
-/// pagewire hides them. `progress` is called once a file.
+/// spread; fewer if `stop` is set meanwhile. Links are left out. `progress` is called once a file.
 pub(super) fn read(
     root: &Path,
     limit: Option<usize>,
@@ -70,9 +69,6 @@ pub(super) fn read(
 fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
         let kind = entry.file_type()?;
         if kind.is_dir() {
             collect(&entry.path(), paths)?;
@@ -149,11 +145,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_encoded_and_links_and_hidden_names_left_out() {
+    fn paths_are_encoded_and_links_left_out() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("a b")).unwrap();
         fs::write(root.path().join("a b/100%!ü.html"), "x").unwrap();
-        fs::write(root.path().join(".hidden"), "x").unwrap();
         std::os::unix::fs::symlink("a b", root.path().join("link")).unwrap();
         let files = read(root.path(), None, &AtomicBool::new(false), || {}).unwrap();
         assert_eq!(files.len(), 1);
