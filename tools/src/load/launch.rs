@@ -10,15 +10,17 @@ use std::{
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use nix::sys::{
+    prctl::set_timerslack,
     resource::{Usage, UsageWho, getrusage},
     time::TimeValLike,
 };
-use pagewire_driver::{Clock, Instant};
+use pagewire_driver::Instant;
 use pagewire_stack::Transport;
 
 use super::{
     CoreReport, LoadError, Pace, Plan, Report, Second, TransportPlan,
     client::{Client, Ended, Task},
+    clock::Clock,
     content::References,
     kernel,
     requests::Texts,
@@ -56,7 +58,7 @@ pub(super) fn run(
 ) -> Result<Report, LoadError> {
     let tasks = tasks(plan)?;
     let (tallies, arriving) = unbounded();
-    let run = Run { clock: Clock::start(), stop, tallies };
+    let run = Run { clock: Clock, stop, tallies };
     thread::scope(|scope| match &plan.transport {
         TransportPlan::Kernel { local_addresses } => {
             kernel::prepare(&tasks, local_addresses)?;
@@ -138,6 +140,8 @@ where
     let (clock, stop, tallies) = (run.clock, run.stop, run.tallies.clone());
     let body = move || {
         let pinned = core_affinity::set_for_current(CoreId { id: core });
+        // So that sleeping is as precise as an open loop's schedule. Without it, it is less precise.
+        let _ = set_timerslack(1);
         let transport = match build(&task, clock.now()) {
             Ok((transport, told)) => {
                 let _ = report.send(Ok(told));

@@ -7,7 +7,7 @@
 //!
 //! - `args`: the command line; `plan`: what it comes to.
 //! - `target`: the server, and whether it may be loaded; `requests`, `access_log`: what is asked for.
-//! - `client`: one core's loop; `schedule`: when requests start in an open loop.
+//! - `client`: one core's loop; `clock`: its time; `schedule`: when requests start in an open loop.
 //! - `response`, `content`: what comes back, and what it must be.
 //! - `kernel`, `xdp`: transports; `launch`: threads.
 //! - `tally`: what is counted; `report`, `text`: what is told.
@@ -18,6 +18,7 @@
 mod access_log;
 mod args;
 mod client;
+mod clock;
 mod content;
 mod kernel;
 mod launch;

@@ -349,7 +349,7 @@ mod tests {
     fn report(answered: u64) -> Report {
         let mut report = Report::new(&Plan::new("http://127.0.0.1/").unwrap());
         let mut tally = Tally { answered, ..Tally::default() };
-        (0..answered).for_each(|_| tally.record(Duration::from_micros(250)));
+        tally.record(Duration::from_micros(250), answered);
         report.add(Duration::from_secs(1), &tally);
         report.window = Duration::from_secs(2);
         report

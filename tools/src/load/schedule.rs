@@ -6,6 +6,9 @@
 
 use pagewire_driver::Instant;
 
+/// Groups that requests are taken in at most.
+const GROUPS: u64 = 1_000;
+
 /// The intended starts of one core's requests: evenly spaced, those of several cores interleaved.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
@@ -37,6 +40,24 @@ impl Schedule {
             self.taken += 1;
             next
         })
+    }
+
+    /// Takes all requests that are due, at most `most`, in groups of the same intended start or nearly
+    /// so: at most [`GROUPS`], however many there are. Each is that start and a count.
+    pub(super) fn take_all_due(&mut self, now: Instant, most: u64) -> Vec<(Instant, u64)> {
+        let nanos = now.nanos().saturating_sub(self.start.nanos());
+        #[expect(clippy::cast_sign_loss, reason = "neither is below zero")]
+        let due = (nanos as f64 / self.spacing_nanos) as u64 + u64::from(self.start <= now);
+        let mut left = due.saturating_sub(self.taken).min(most);
+        let group = left.div_ceil(GROUPS).max(1);
+        let mut groups = Vec::new();
+        while left > 0 {
+            let count = group.min(left);
+            groups.push((self.next(), count));
+            self.taken += count;
+            left -= count;
+        }
+        groups
     }
 
     /// Takes back the request taken last.
@@ -93,6 +114,24 @@ mod tests {
         }
         assert_eq!(schedule.take_due(late), None);
         assert_eq!(schedule.next(), START + Duration::from_millis(8));
+    }
+
+    #[test]
+    fn those_never_sent_are_counted_without_counting_each() {
+        for rate in [0.5, 7.0, 1_000.0, 1e9] {
+            let until = START + Duration::from_secs(3);
+            let mut schedule = Schedule::new(START, rate, 0, 1);
+            schedule.take_due(until);
+            let groups = schedule.take_all_due(until, u64::MAX);
+            let count: u64 = groups.iter().map(|(_, count)| count).sum();
+            let expected = (rate * 3.0) as u64;
+            assert!(groups.len() <= 1_000 && (expected..=expected + 1).contains(&(count + 1)));
+            assert!(groups.iter().all(|(start, _)| (START..=until).contains(start)));
+            assert!(schedule.take_all_due(until, u64::MAX).is_empty());
+        }
+        let mut schedule = Schedule::new(START, 100.0, 0, 1);
+        assert_eq!(schedule.take_all_due(START + Duration::from_secs(9), 5).len(), 5);
+        assert!(schedule.take_all_due(START, 5).is_empty());
     }
 
     #[test]

@@ -137,9 +137,9 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts a latency.
-    pub(super) fn record(&mut self, latency: Duration) {
-        self.latency.saturating_record(latency.as_nanos() as u64);
+    /// Counts a latency that so many requests had.
+    pub(super) fn record(&mut self, latency: Duration, count: u64) {
+        self.latency.saturating_record_n(latency.as_nanos() as u64, count);
     }
 
     /// Counts a failure.
@@ -199,7 +199,7 @@ mod tests {
         let mut one = Tally { answered: 2, ..Tally::default() };
         one.fail(Cause::Status);
         one.statuses.insert(404, 1);
-        one.record(Duration::from_millis(1));
+        one.record(Duration::from_millis(1), 1);
         let mut sum = one.clone();
         sum.add(&one);
         assert_eq!((sum.answered, sum.failures(), sum.failed(Cause::Status)), (4, 2, 2));
@@ -210,11 +210,11 @@ mod tests {
     fn latencies_keep_three_digits_and_none_is_too_long() {
         let mut tally = Tally::default();
         for nanos in [123_456, 1_000, 5_000_000_000] {
-            tally.record(Duration::from_nanos(nanos));
+            tally.record(Duration::from_nanos(nanos), 1);
         }
         let median = tally.quantile(0.5).as_nanos();
         assert!((123_300..=123_600).contains(&median), "{median}");
-        tally.record(Duration::from_hours(48));
+        tally.record(Duration::from_hours(48), 1);
         assert!(tally.quantile(1.0) >= Duration::from_hours(1));
     }
 }

@@ -75,7 +75,7 @@ impl<T: Transport> Client<T> {
                         None => {
                             self.tally.answered += 1;
                             self.tally.late += u64::from(now > self.end);
-                            self.tally.record(now.since(request.intended));
+                            self.tally.record(now.since(request.intended), 1);
                         }
                         Some(Fault::Status(status)) => {
                             *self.tally.statuses.entry(status).or_default() += 1;

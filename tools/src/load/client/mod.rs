@@ -23,12 +23,13 @@ use std::{
     time::Duration,
 };
 
-use pagewire_driver::{Clock, Instant};
+use pagewire_driver::Instant;
 use pagewire_stack::{Close, ConnectionId, EventBatch, Parts, Transport};
 
 pub(super) use self::connection::HEAD_MAX;
 use self::connection::{State, Table};
 use super::{
+    clock::Clock,
     content::References,
     requests::{Picker, Texts, Workload},
     response::Heads,

@@ -18,9 +18,9 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const BACK_OFF_LEAST: Duration = Duration::from_millis(1);
 const BACK_OFF_MOST: Duration = Duration::from_millis(100);
 
-/// Most connections of a core that are opening at once. A server's queue of those to be accepted has
-/// room for more.
-const OPENING_MOST: usize = 256;
+/// Most connections of a core that are opening at once: a server's queue of those to be accepted has
+/// room for more, and so have the frames that veth takes at once.
+const OPENING_MOST: usize = 64;
 
 /// How long a server that was never reached is tried.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ const PATIENCE_AT_FIRST: Duration = Duration::from_secs(1);
 const FINISHING_MOST: Duration = Duration::from_secs(1);
 
 /// A request that is due within this is waited for awake: sleeping is less precise.
-const PRECISION: Duration = Duration::from_micros(60);
+const PRECISION: Duration = Duration::from_micros(5);
 
 impl<T: Transport> Client<T> {
     /// Starts what may be started now.
@@ -241,11 +241,9 @@ impl<T: Transport> Client<T> {
     fn count_unsent(&mut self) {
         let Some(schedule) = &mut self.schedule else { return };
         let most = self.task.requests_max.map_or(u64::MAX, |most| most - self.issued);
-        while self.tally.unsent < most
-            && let Some(intended) = schedule.take_due(self.end)
-        {
-            self.tally.unsent += 1;
-            self.tally.record(self.end.since(intended));
+        for (intended, count) in schedule.take_all_due(self.end, most) {
+            self.tally.unsent += count;
+            self.tally.record(self.end.since(intended), count);
         }
     }
 
