@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use pagewire_driver::{Instant, Port, Waker};
+use pagewire_driver::{BURST, Instant, Port, Waker};
 
 use super::{Phase, UserStack, flow_table::Flow, isn::IsnGenerator};
 use crate::{Close, CloseReason, ConnectionId, EventBatch, Parts, Refused, Transport};
@@ -21,6 +21,10 @@ impl<P: Port> Transport for UserStack<P> {
         self.arm_unanswered(now);
         self.update_network(now);
         self.receive_messages(now);
+        if self.port.credits() < BURST {
+            // What arrives is answered while it is looked at, or not at all.
+            self.flush(now);
+        }
         self.receive_burst(now);
         self.expire_timers(now);
         self.send_ready(now);
