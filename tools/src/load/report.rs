@@ -338,7 +338,10 @@ impl Display for Report {
                 writeln!(f, "  trouble    {:>9}  {name}", count(*count_of))?;
             }
         }
-        writeln!(f, "  CPU        {each:.2} µs a request")
+        if tally.answered > 0 {
+            writeln!(f, "  CPU        {each:.2} µs a request")?;
+        }
+        Ok(())
     }
 }
 

@@ -26,6 +26,11 @@ const WINDOWS: usize = 64 << 20;
 const WINDOW_LEAST: usize = 4_096;
 const WINDOW_MOST: usize = 65_535;
 
+/// The least and most frames that a core's queue has room for: as many as all of its connections may
+/// bring at once.
+const RING_LEAST: usize = 4_096;
+const RING_MOST: usize = 32_768;
+
 /// What all cores share.
 pub(super) struct Way {
     steering: Steering,
@@ -117,7 +122,9 @@ pub(super) fn build(
     let failed = |error: std::io::Error| {
         LoadError::Transport(format!("cannot set up the user-level stack: {error}"))
     };
-    let port = XdpPort::open(&seed.queue)?;
+    let ring = task.connections.next_power_of_two().clamp(RING_LEAST, RING_MOST) as u32;
+    let queue = XdpConfig { ring, fill: ring, chunks: 2 * ring, ..seed.queue };
+    let port = XdpPort::open(&queue)?;
     let socket = port.as_fd().try_clone_to_owned().map_err(failed)?;
     let config = UserConfig {
         addresses: seed.addresses,
@@ -136,7 +143,7 @@ pub(super) fn build(
         probe: None,
     };
     let stack = UserStack::new(port, now, config).map_err(failed)?;
-    Ok((stack, (seed.queue.queue, socket)))
+    Ok((stack, (queue.queue, socket)))
 }
 
 impl<P: Port> Trouble for UserStack<P> {

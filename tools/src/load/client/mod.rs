@@ -24,7 +24,7 @@ use std::{
 };
 
 use pagewire_driver::Instant;
-use pagewire_stack::{Close, ConnectionId, EventBatch, Parts, Transport};
+use pagewire_stack::{Close, ConnectionId, Event, EventBatch, Parts, Transport};
 
 pub(super) use self::connection::HEAD_MAX;
 use self::connection::{State, Table};
@@ -73,7 +73,7 @@ impl Task {
 const FINISHING_LEAST: usize = 1_024;
 
 /// How long connections may take to end in order when the run is over.
-const FAREWELL: Duration = Duration::from_millis(500);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How a core's run ended.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +150,7 @@ impl<T: Transport> Client<T> {
             alive: 0,
             opening: 0,
             finishing: 0,
-            opening_max: 1,
+            opening_max: pace::OPENING_FIRST,
             retry_at: Instant::ZERO,
             back_off: pace::BACK_OFF_LEAST,
             refusals: 0,
@@ -216,10 +216,11 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Closes all connections in order, as far as the server goes along.
+    /// Closes all connections in order, as far as the server goes along, and then those that are left.
+    /// A server that is left with connections would refuse new ones from the same ports.
     fn say_farewell(&mut self, events: &mut EventBatch) {
-        let deadline = self.clock.now() + FAREWELL;
-        for how in [Close::AfterSent, Close::Now] {
+        for (how, patience) in [(Close::AfterSent, FAREWELL), (Close::Now, FAREWELL / 4)] {
+            let deadline = self.clock.now() + patience;
             for connection in self.table.iter() {
                 self.transport.close(connection.id, how);
             }
@@ -227,13 +228,13 @@ impl<T: Transport> Client<T> {
                 let now = self.clock.now();
                 self.transport.poll(now, events);
                 for event in events.drain(..) {
-                    if let pagewire_stack::Event::Closed(id, _) = event
+                    if let Event::Closed(id, _) = event
                         && let Some(connection) = self.table.get(id)
                     {
                         connection.state = State::Vacant;
                     }
                 }
-                if how == Close::Now || now >= deadline || self.transport.connections() == 0 {
+                if self.transport.connections() == 0 || now >= deadline {
                     break;
                 }
                 self.transport.wait(now, Some(deadline));

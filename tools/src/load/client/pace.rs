@@ -18,9 +18,12 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const BACK_OFF_LEAST: Duration = Duration::from_millis(1);
 const BACK_OFF_MOST: Duration = Duration::from_millis(100);
 
-/// Most connections of a core that are opening at once: a server's queue of those to be accepted has
-/// room for more, and so have the frames that veth takes at once.
-const OPENING_MOST: usize = 64;
+/// Most connections of a core that are opening at once. A server's queue of those to be accepted has
+/// room for more.
+const OPENING_MOST: usize = 256;
+
+/// The same before the first is open: the server's link address may have to be found.
+pub(super) const OPENING_FIRST: usize = 16;
 
 /// How long a server that was never reached is tried.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(1);
