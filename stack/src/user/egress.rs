@@ -106,7 +106,9 @@ impl<P: Port> UserStack<P> {
     /// Whether a connection that has just sent a segment has no further one. Its timer is set then.
     fn is_done(&mut self, now: Instant, slot: u32) -> bool {
         let connection = &self.connections[slot as usize];
-        if connection.tx.unqueued() > 0 || matches!(connection.phase, Phase::Aborting(_)) {
+        let closes = connection.phase == Phase::Closing && !connection.fin_queued;
+        if connection.tx.unqueued() > 0 || closes || matches!(connection.phase, Phase::Aborting(_))
+        {
             return false;
         }
         let wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
@@ -152,15 +154,17 @@ impl<P: Port> UserStack<P> {
         if matches!(connection.phase, Phase::Embryonic | Phase::Connecting) {
             return;
         }
+        let sent = connection.offset_of(connection.sequence.sent_end).unwrap_or(0);
+        let unsent = (connection.tx.enqueued() + connection.tx.unqueued()).saturating_sub(sent);
+        // In LAST-ACK smoltcp heeds no window updates, so a half-closed peer gets the FIN by itself.
         let closes = connection.phase == Phase::Closing
+            && !connection.fin_queued
             && connection.tx.unqueued() == 0
-            && !connection.fin_queued;
+            && (unsent == 0 || !connection.peer_closed);
         if closes {
             connection.fin_queued = true;
             connection.unacknowledged_since.get_or_insert(now);
         }
-        let sent = connection.offset_of(connection.sequence.sent_end).unwrap_or(0);
-        let unsent = (connection.tx.enqueued() + connection.tx.unqueued()).saturating_sub(sent);
         self.arena.with(slot, |socket| {
             // Full segments while there is more to come; the tail at once.
             socket.set_nagle_enabled(unsent >= largest_segment);

@@ -142,6 +142,9 @@ impl<P: Port> UserStack<P> {
         }
         let connection = &mut self.connections[slot as usize];
         connection.heard = now;
+        if says_nothing_of_fin(connection, segment) {
+            return;
+        }
         if connection.phase == Phase::Connecting && segment.has(flags::SYN) {
             connection.sequence.begin_receiving(segment);
         }
@@ -273,4 +276,16 @@ fn fits_handshake(connection: &Connection, segment: &Segment<'_>) -> bool {
     connection.phase != Phase::Embryonic
         || !segment.has(flags::ACK)
         || segment.acknowledgement == connection.sequence.sent_end
+}
+
+/// Whether the segment is a bare acknowledgement that repeats all of our data but not our FIN. At the
+/// third one smoltcp would stop its timer for a fast retransmission of data, find none, and never send
+/// the FIN again.
+fn says_nothing_of_fin(connection: &Connection, segment: &Segment<'_>) -> bool {
+    connection.fin_queued
+        && connection.tx.pending() == 0
+        && segment.flags & (flags::SYN | flags::FIN | flags::RST | flags::ACK) == flags::ACK
+        && segment.payload_len == 0
+        && segment.sequence == connection.sequence.receive_next
+        && segment.acknowledgement == connection.unacknowledged()
 }

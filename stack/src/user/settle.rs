@@ -58,7 +58,9 @@ impl<P: Port> UserStack<P> {
         let connection = &mut self.connections[slot as usize];
         let acknowledged = connection.tx.enqueued() - unsent as u64;
         if connection.tx.acknowledge(acknowledged, &mut self.part_buffers) {
-            connection.unacknowledged_since = (unsent > 0).then_some(now);
+            // A FIN is yet to be acknowledged; that it is ends the connection or shows below.
+            let waits = unsent > 0 || connection.fin_queued;
+            connection.unacknowledged_since = waits.then_some(now);
             if connection.tx.pending() == 0 && connection.phase == Phase::Open {
                 self.events.push(Event::Sent(id));
             }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod scene;
+
 use std::net::IpAddr;
 
 use pagewire_driver::{Burst, Instant, MemoryPort, Port};
