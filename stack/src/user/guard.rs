@@ -68,11 +68,17 @@ pub fn judge(
             if segment.sequence_len() > 0 {
                 return challenge(state, now, DropCause::OldTimestamp);
             }
-        } else if early <= 0 {
+        } else if early <= 0 && segment.has(flags::ACK) && reaches(state, segment) {
             state.recent_timestamp = Some(timestamp);
         }
     }
     Verdict::Pass
+}
+
+/// Whether a segment that does not begin too late ends late enough to be acceptable (RFC 9293 section
+/// 3.10.7.4). An old one, or one made up by a stranger, must not renew the timestamp.
+fn reaches(state: &SequenceState, segment: &Segment<'_>) -> bool {
+    ahead(segment.sequence.wrapping_add(segment.sequence_len()), state.receive_next) >= 0
 }
 
 fn challenge(state: &mut SequenceState, now: Instant, cause: DropCause) -> Verdict {
@@ -164,6 +170,24 @@ mod tests {
         );
         assert_eq!(judge_one(&mut state, now, stamped(80)), Verdict::Pass);
         assert_eq!(state.recent_timestamp, Some(80));
+    }
+
+    #[test]
+    fn only_what_reaches_the_next_byte_expected_renews_the_timestamp() {
+        let now = Instant::from_millis(10_000);
+        let renewed = |flags, sequence, payload_len| {
+            let mut state = state();
+            let timestamps = Some((1 << 30, 0));
+            let forged = Segment { timestamps, payload_len, ..segment(flags, sequence, 4_000) };
+            judge_one(&mut state, now, forged);
+            state.recent_timestamp == Some(1 << 30)
+        };
+        assert!(renewed(flags::ACK, 1_000, 0));
+        assert!(renewed(flags::ACK, 900, 101), "a retransmission with something new");
+        assert!(!renewed(flags::ACK, 900, 99));
+        assert!(!renewed(flags::ACK, 1_001, 1));
+        assert!(!renewed(flags::ACK, 1_000u32.wrapping_sub(FAR - 1), 1));
+        assert!(!renewed(0, 1_000, 0), "smoltcp drops what acknowledges nothing");
     }
 
     #[test]
