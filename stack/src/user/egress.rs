@@ -27,7 +27,7 @@ enum Turn {
     Done,
     /// It has used up its share.
     Again,
-    /// There are no frames.
+    /// There are no frames for it, not even one.
     NoFrame,
 }
 
@@ -80,9 +80,10 @@ impl<P: Port> UserStack<P> {
     }
 
     fn send_turn(&mut self, now: Instant, slot: u32) -> Turn {
-        for _ in 0..SEGMENTS_PER_TURN {
+        for sent in 0..SEGMENTS_PER_TURN {
             if self.port.credits() == 0 {
-                return Turn::NoFrame;
+                // Who has had a frame goes behind those who have had none.
+                return if sent == 0 { Turn::NoFrame } else { Turn::Again };
             }
             self.enqueue(now, slot);
             let mut device = self.scratch.device(&[]);

@@ -62,6 +62,7 @@ pub struct Seen {
     pub payload: Vec<u8>,
     pub timestamps: Option<(u32, u32)>,
     pub source_port: u16,
+    pub target_port: u16,
 }
 
 /// A segment to be sent.
@@ -206,6 +207,7 @@ impl Peer {
             payload: tcp.payload().to_vec(),
             timestamps: repr.timestamp.map(|stamp| (stamp.tsval, stamp.tsecr)),
             source_port: tcp.src_port(),
+            target_port: tcp.dst_port(),
         })
     }
 
