@@ -84,8 +84,8 @@ impl TimeWait {
     }
 
     /// Whether the flow is in TIME-WAIT, so that its 4-tuple is not to be used again.
-    pub fn contains(&self, flow: &Flow) -> bool {
-        self.entries.contains_key(flow)
+    pub fn contains(&self, now: Instant, flow: &Flow) -> bool {
+        self.entries.get(flow).is_some_and(|entry| entry.expires > now)
     }
 
     fn expire(&mut self, now: Instant) {
@@ -98,5 +98,19 @@ impl TimeWait {
         if self.entries.get(flow).is_some_and(|entry| entry.expires == expires) {
             self.entries.remove(flow);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_may_be_used_again_when_its_time_is_over_though_nothing_else_happens() {
+        let flow = Flow { peer: ([10, 0, 0, 1], 80).into(), local: ([10, 0, 0, 2], 50_000).into() };
+        let mut time_wait = TimeWait::default();
+        time_wait.add(Instant::ZERO, flow, 1, 1);
+        assert!(time_wait.contains(Instant::from_millis(59_999), &flow));
+        assert!(!time_wait.contains(Instant::from_millis(60_000), &flow));
     }
 }

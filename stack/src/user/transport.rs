@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use pagewire_driver::{BURST, Instant, Port, Waker};
 
-use super::{Phase, UserStack, flow_table::Flow, isn::IsnGenerator};
+use super::{Phase, UserStack, flow_table::Flow, isn::IsnGenerator, mesh::Mesh};
 use crate::{Close, CloseReason, ConnectionId, EventBatch, Parts, Refused, Transport};
 
 /// Ports for connections that we open (RFC 6335 section 6).
@@ -88,8 +88,10 @@ impl<P: Port> Transport for UserStack<P> {
     }
 
     fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<ConnectionId, Refused> {
+        // Without the scope and flow label that an IPv6 address may have: packets do not tell them.
+        let to = SocketAddr::new(to.ip(), to.port());
         self.next_hop(to.ip()).ok_or(Refused::NoRoute)?;
-        let flow = self.unused_flow(to)?;
+        let flow = self.unused_flow(now, to)?;
         let slot = self.take_slot().ok_or(Refused::Exhausted)?;
         let hash = self.flow_key.hash(&flow);
         if !self.flows.insert(hash, slot) {
@@ -164,7 +166,7 @@ impl<P: Port> Transport for UserStack<P> {
 impl<P: Port> UserStack<P> {
     /// A 4-tuple to `to` that is not in use. Our addresses of its family take turns, so that each gives
     /// all of its ports.
-    fn unused_flow(&mut self, to: SocketAddr) -> Result<Flow, Refused> {
+    fn unused_flow(&mut self, now: Instant, to: SocketAddr) -> Result<Flow, Refused> {
         let of_family = |address: &IpAddr| address.is_ipv4() == to.is_ipv4();
         for _ in 0..PORT_TRIES {
             let mut ours =
@@ -172,7 +174,7 @@ impl<P: Port> UserStack<P> {
             let first = ours.clone().next().ok_or(Refused::NoRoute)?;
             let local = ours.nth(self.next_address).unwrap_or_else(|| {
                 self.next_address = 0;
-                self.next_port = self.next_port.wrapping_add(1).max(FIRST_EPHEMERAL);
+                self.next_port = port_after(self.next_port, &self.mesh);
                 first
             });
             self.next_address += 1;
@@ -181,10 +183,46 @@ impl<P: Port> UserStack<P> {
             let used = self
                 .flows
                 .find(self.flow_key.hash(&flow), |slot| connections[slot as usize].flow == flow);
-            if used.is_none() && !self.time_wait.contains(&flow) {
+            if used.is_none() && !self.time_wait.contains(now, &flow) {
                 return Ok(flow);
             }
         }
         Err(Refused::Exhausted)
+    }
+}
+
+/// The next port of this core. Each core has ports of its own, so that no two open the same 4-tuple.
+fn port_after(port: u16, mesh: &Mesh) -> u16 {
+    let (shards, shard) = (mesh.shards() as u16, u16::from(mesh.shard()));
+    let mut next = port;
+    loop {
+        next = next.wrapping_add(1).max(FIRST_EPHEMERAL);
+        if next % shards == shard {
+            return next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_cores_have_a_port_in_common_and_none_is_left_out() {
+        let mut owners = vec![0; 1 << 16];
+        for mesh in Mesh::new(6) {
+            let first = port_after(0, &mesh);
+            let mut port = first;
+            loop {
+                owners[usize::from(port)] += 1;
+                port = port_after(port, &mesh);
+                if port == first {
+                    break;
+                }
+            }
+        }
+        let (reserved, ephemeral) = owners.split_at(usize::from(FIRST_EPHEMERAL));
+        assert!(reserved.iter().all(|&owners| owners == 0));
+        assert!(ephemeral.iter().all(|&owners| owners == 1));
     }
 }
