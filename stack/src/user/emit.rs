@@ -58,7 +58,8 @@ impl<P: Port> UserStack<P> {
         self.counters.segments_sent += 1;
         let state = &mut connection.sequence;
         let fresh = ahead(headers.end(), state.sent_end);
-        if fresh > 0 {
+        // The number of a reset that answers a stray segment is the peer's choice.
+        if fresh > 0 && headers.flags & flags::RST == 0 {
             state.sent_end = headers.end();
         }
         let fresh = u64::try_from(fresh).unwrap_or(0).min(headers.payload_len as u64);

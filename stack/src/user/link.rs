@@ -19,7 +19,7 @@ impl<P: Port> UserStack<P> {
     /// The neighbour that packets to `destination` go to first.
     pub(super) fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
         let on_link = |served: &ServedAddress| served.prefix.contains(destination);
-        if self.addresses.iter().any(on_link) {
+        if is_link_local(destination) || self.addresses.iter().any(on_link) {
             return Some(destination);
         }
         self.network.next_hop(destination).map(|hop| hop.address)
@@ -33,6 +33,9 @@ impl<P: Port> UserStack<P> {
         self.neighbors.learn_from_kernel(now, &view.neighbours, &mut ready);
         for frame in ready {
             self.transmit_raw(frame);
+        }
+        if view.routes != self.network.routes {
+            self.neighbors.begin_generation();
         }
         self.network = view;
     }
@@ -207,12 +210,16 @@ impl<P: Port> UserStack<P> {
 
     /// Whether the address is on a network of ours, or link-local and so on the link in any case.
     fn is_on_link(&self, address: IpAddr) -> bool {
-        let link_local = match address {
-            IpAddr::V4(address) => address.is_link_local(),
-            IpAddr::V6(address) => address.is_unicast_link_local(),
-        };
-        link_local
+        is_link_local(address)
             || self.addresses.iter().any(|served| served.prefix.contains(address))
             || self.network.next_hop(address).is_some_and(|hop| hop.address == address)
+    }
+}
+
+/// Whether the address is of this link whatever the routes say (RFC 3927, RFC 4291 section 2.5.6).
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }

@@ -54,9 +54,14 @@ pub struct Neighbors {
 }
 
 impl Neighbors {
-    /// Changes whenever a known MAC address changes: what was cached before is void.
+    /// Changes whenever a known MAC address or a route changes: what was cached before is void.
     pub fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// Makes void what was cached: routes have changed.
+    pub fn begin_generation(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
     }
 
     /// The neighbour's MAC address, if it is known.

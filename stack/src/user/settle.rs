@@ -149,8 +149,14 @@ impl<P: Port> UserStack<P> {
             Phase::Connecting => self.counters.connected += 1,
             _ => return,
         }
+        let we_asked = connection.phase == Phase::Connecting;
         connection.phase = Phase::Open;
         let (id, flow) = (connection.id(slot), connection.flow);
+        if we_asked {
+            // The peer waits for its SYN to be acknowledged, whether the caller has something to say
+            // or not.
+            self.mark_ready(slot);
+        }
         self.events.push(Event::Opened { id, peer: flow.peer, local: flow.local });
     }
 
