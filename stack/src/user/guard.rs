@@ -178,7 +178,7 @@ mod tests {
         let renewed = |flags, sequence, payload_len| {
             let mut state = state();
             let timestamps = Some((1 << 30, 0));
-            let forged = Segment { timestamps, payload_len, ..segment(flags, sequence, 4_000) };
+            let forged = Segment { payload_len, timestamps, ..segment(flags, sequence, 4_000) };
             judge_one(&mut state, now, forged);
             state.recent_timestamp == Some(1 << 30)
         };
