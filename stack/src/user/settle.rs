@@ -58,6 +58,7 @@ impl<P: Port> UserStack<P> {
         let connection = &mut self.connections[slot as usize];
         let acknowledged = connection.tx.enqueued() - unsent as u64;
         if connection.tx.acknowledge(acknowledged, &mut self.part_buffers) {
+            super::trim(&mut self.part_buffers);
             // A FIN is yet to be acknowledged; that it is ends the connection or shows below.
             let waits = unsent > 0 || connection.fin_queued;
             connection.unacknowledged_since = waits.then_some(now);
