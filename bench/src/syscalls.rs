@@ -4,7 +4,7 @@
 //! there is already. Each call is measured by itself beside a growing number of what it might depend on.
 
 use std::{
-    hint, io,
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     os::fd::OwnedFd,
     path::PathBuf,
@@ -53,7 +53,7 @@ pub struct Options {
 
 /// Why there are no figures.
 #[derive(Debug, Error)]
-#[error("cannot measure {call}: {source}")]
+#[error("the {call} has failed: {source}")]
 pub struct SyscallsError {
     call: &'static str,
     source: io::Error,
@@ -105,18 +105,19 @@ const CONNECTIONS: &[usize] = &[1, 100, 1000, 4000];
 pub fn run(options: &Options) -> Result<(), SyscallsError> {
     raise_descriptor_limit();
     let time = Duration::from_millis(if options.quick { 150 } else { 1000 });
-    println!("What calls cost, median and 99th percentile, beside what there is already.");
+    print("What calls cost, median and 99th percentile, beside what there is already.")?;
     let mut all = Vec::new();
     for Series { call, against, scales, measure } in &SERIES {
-        println!("\n{call} beside {against}\n{against:>20}    median       p99   us");
+        print(&format!("\n{call} beside {against}\n{against:>20}    median       p99   us"))?;
         let skipped = usize::from(options.quick);
         for &scale in &scales[..scales.len() - skipped] {
             let cost = measure(scale, time).map_err(|source| SyscallsError { call, source })?;
             let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
-            println!("{scale:>20} {:>9.2} {:>9.2}", micros(cost.median), micros(cost.p99));
-            for (what, value) in [("median", cost.median), ("p99", cost.p99)] {
+            let (median, p99) = (micros(cost.median), micros(cost.p99));
+            print(&format!("{scale:>20} {median:>9.2} {p99:>9.2}"))?;
+            for (what, value) in [("median", median), ("p99", p99)] {
                 let name = format!("syscalls/{call}/{scale} {against}/{what}");
-                all.push(Figure { name, value: micros(value), unit: "us" });
+                all.push(Figure { name, value, unit: "us" });
             }
         }
     }
@@ -125,6 +126,11 @@ pub fn run(options: &Options) -> Result<(), SyscallsError> {
         figures::write_json(path, &all).map_err(failed)?;
     }
     Ok(())
+}
+
+fn print(lines: &str) -> Result<(), SyscallsError> {
+    let failed = |source| SyscallsError { call: "print of the figures", source };
+    writeln!(io::stdout(), "{lines}").map_err(failed)
 }
 
 /// Samples `call`, which says how long it took, for `time`.
@@ -150,9 +156,12 @@ fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
     (result, start.elapsed())
 }
 
-fn memory_of(mebibytes: usize) -> Vec<u8> {
+/// Memory in use. A mapping, since the allocator keeps what was allocated, and later forks would pay.
+fn memory_of(mebibytes: usize) -> io::Result<MmapMut> {
+    let mut memory = MmapMut::map_anon(mebibytes << 20)?;
     // Written to, for pages that only could be there cost nothing.
-    hint::black_box(vec![1; mebibytes << 20])
+    memory.fill(1);
+    Ok(memory)
 }
 
 fn end(process: Pid) -> io::Result<()> {
@@ -161,7 +170,7 @@ fn end(process: Pid) -> io::Result<()> {
 }
 
 fn fork_beside_memory(mebibytes: usize, time: Duration) -> io::Result<Cost> {
-    let (forker, _memory) = (Forker::new()?, memory_of(mebibytes));
+    let (forker, _memory) = (Forker::new()?, memory_of(mebibytes)?);
     sample(time, || {
         let (child, time) = timed(|| forker.fork(|| Ok(())));
         end(child?).map(|()| time)
@@ -169,7 +178,7 @@ fn fork_beside_memory(mebibytes: usize, time: Duration) -> io::Result<Cost> {
 }
 
 fn whole_fork(mebibytes: usize, time: Duration) -> io::Result<Cost> {
-    let (forker, _memory) = (Forker::new()?, memory_of(mebibytes));
+    let (forker, _memory) = (Forker::new()?, memory_of(mebibytes)?);
     sample(time, || {
         let (ended, time) = timed(|| end(forker.fork(|| Ok(()))?));
         ended.map(|()| time)

@@ -57,6 +57,9 @@ pub struct Options {
     quick: bool,
 
     /// Also write the figures to this file, as a JSON array of {name, value, unit}
+    ///
+    /// Names are ladder/<workload>/<rung>/<figure>; a cell that cannot be done has one figure, named
+    /// ladder/<workload>/<rung>/cannot: <why>.
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
 
