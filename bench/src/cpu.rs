@@ -80,6 +80,35 @@ pub fn threads_time(ids: &[i32]) -> Duration {
     ids.iter().filter_map(|id| schedule_time(&format!("/proc/{id}/schedstat")).ok()).sum()
 }
 
+/// The CPU time of all threads that this process has and had.
+pub fn own_time() -> io::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
+}
+
+/// The CPU time of all threads that a process has now.
+pub fn process_time(id: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let ids = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    threads_time(&ids.collect::<Vec<_>>())
+}
+
+/// The kernel threads that do what a core's software interrupts leave undone.
+pub fn softirq_threads(cores: &[CoreId]) -> io::Result<Vec<i32>> {
+    named_threads(|name| cores.iter().any(|core| name == format!("ksoftirqd/{}", core.id)))
+}
+
+/// How often these cores have received packets in software interrupts: not in kernel threads.
+pub fn receive_interrupts(cores: &[CoreId]) -> io::Result<u64> {
+    let table = fs::read_to_string("/proc/softirqs")?;
+    let row = table.lines().find_map(|line| line.trim_start().strip_prefix("NET_RX:"));
+    let counts: Vec<u64> = row
+        .into_iter()
+        .flat_map(str::split_whitespace)
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    Ok(cores.iter().filter_map(|core| counts.get(core.id)).sum())
+}
+
 fn schedule_time(path: &str) -> io::Result<Duration> {
     let text = fs::read_to_string(path)?;
     let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());
@@ -90,13 +119,18 @@ fn schedule_time(path: &str) -> io::Result<Duration> {
 /// this machine, since namespaces do not show here.
 pub fn receive_threads(interface: &str) -> io::Result<Vec<i32>> {
     let prefix = format!("napi/{interface}-");
+    named_threads(|name| name.starts_with(&prefix))
+}
+
+/// Threads that are their own processes, as the kernel's are, by their name; oldest first.
+fn named_threads(is_one: impl Fn(&str) -> bool) -> io::Result<Vec<i32>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         let name = fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
-        if name.starts_with(&prefix) {
+        if is_one(name.trim_end()) {
             ids.push(id);
         }
     }

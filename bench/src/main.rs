@@ -1,9 +1,13 @@
 //! `pagewire-bench`: what the parts of Pagewire, and the machine under them, can do.
 
 mod client;
+mod compare;
 mod cpu;
+mod ends;
 mod engine;
+mod error;
 mod figures;
+mod interrupt;
 mod ladder;
 mod pps;
 mod syscalls;
@@ -24,6 +28,7 @@ struct Arguments {
 enum Measurement {
     Engine(engine::Options),
     Pps(pps::Options),
+    Compare(compare::Options),
     Ladder(ladder::Options),
     Syscalls(syscalls::Options),
     /// A server of the ladder, started by it
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Arguments::parse().measurement {
         Measurement::Engine(options) => engine::run(&options).map_err(Into::into),
         Measurement::Pps(options) => pps::run(&options).map_err(Into::into),
+        Measurement::Compare(options) => compare::run(&options).map_err(Into::into),
         Measurement::Ladder(options) => ladder::run(&options).map_err(Into::into),
         Measurement::Syscalls(options) => syscalls::run(&options).map_err(Into::into),
         Measurement::Rung(options) => ladder::run_rung(options).map_err(Into::into),

@@ -11,12 +11,11 @@ use std::{
 use pagewire_driver::{Served, Steering, XdpConfig};
 
 use super::{
-    PpsError,
-    link::{End, Link},
+    link::Link,
     packet::{Fate, Template},
     worker::{self, Done, Phase, Role},
 };
-use crate::cpu;
+use crate::{cpu, ends::End, error::BenchError};
 
 /// The TCP port that steering serves.
 const PORT: u16 = 80;
@@ -105,11 +104,11 @@ impl Measured {
 
 impl Cell {
     /// Runs the cell for `time` besides warming up.
-    pub fn measure(&self, link: &Link, time: Duration) -> Result<Measured, PpsError> {
+    pub fn measure(&self, link: &Link, time: Duration) -> Result<Measured, BenchError> {
         let (near, far) = (&link.near, &link.far);
         let there = |from: &End, to: &End, fate| {
-            let from = (from.mac, from.address);
-            Role::Generate(Template::new(self.bytes, from, (to.mac, to.address), PORT, fate))
+            let at = |end: &End| (end.mac, link.address(end));
+            Role::Generate(Template::new(self.bytes, at(from), at(to), PORT, fate))
         };
         let roles = match self.work {
             Work::Generate => [Some(there(near, far, Fate::Dropped)), None],
@@ -181,7 +180,7 @@ impl Cell {
 }
 
 /// The error for a thread that ended without a word.
-const LOST_THREAD: fn() -> PpsError = || PpsError::System {
+const LOST_THREAD: fn() -> BenchError = || BenchError::System {
     action: "start a thread in the lab",
     source: std::io::Error::other("it ended"),
 };
@@ -194,22 +193,22 @@ impl Drop for EndPhase<'_> {
     }
 }
 
-fn steer(link: &Link, end: &End) -> Result<Steering, PpsError> {
-    let address = IpAddr::V4(end.address);
+fn steer(link: &Link, end: &End) -> Result<Steering, BenchError> {
+    let address = IpAddr::V4(link.address(end));
     let served = [Served { address, port: PORT, owned_alone: true }];
     Ok(link.lab().within(end.side, || Steering::load(&served))??)
 }
 
 /// Lets the cell warm up and run, and reads what the machine spent meanwhile.
-fn observe(link: &Link, phase: &Phase, time: Duration) -> Result<Measured, PpsError> {
+fn observe(link: &Link, phase: &Phase, time: Duration) -> Result<Measured, BenchError> {
     let threads = link.place()?;
     let ends = [&link.near, &link.far];
-    let spent = || -> Result<[Cost; 2], PpsError> {
+    let spent = || -> Result<[Cost; 2], BenchError> {
         let mut costs = [Cost::default(); 2];
         for ((cost, end), threads) in costs.iter_mut().zip(ends).zip(&threads) {
             let action = "read what the cores did";
             cost.cores =
-                cpu::busy(&end.cores).map_err(|source| PpsError::System { action, source })?;
+                cpu::busy(&end.cores).map_err(|source| BenchError::System { action, source })?;
             cost.receive = cpu::threads_time(threads);
         }
         Ok(costs)

@@ -1,31 +1,16 @@
-//! The veth pair, its two ends, and the cores that each end has.
+//! The veth pair, its two ends, and who does the kernel's receive work.
 
-use std::{io, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use core_affinity::CoreId;
-use pagewire_driver::{Interface, MacAddress, XdpConfig, XdpPort};
-use pagewire_tools::lab::{Addressing, INTERFACE, Lab, LabConfig, Side, Switch};
+use pagewire_driver::{XdpConfig, XdpPort};
+use pagewire_tools::lab::{Addressing, Lab, LabConfig, Side, Switch};
 
-use super::{Placement, PpsError};
-use crate::cpu;
+use super::Placement;
+use crate::{cpu, ends::End, error::BenchError};
 
 /// Queues of the pair: the most that any cell uses.
 const QUEUES: u32 = 2;
-
-/// One end.
-#[derive(Debug)]
-pub struct End {
-    /// Its namespace.
-    pub side: Side,
-    /// Its interface, whose name no other of this machine has.
-    pub interface: String,
-    /// Its address on the link.
-    pub mac: MacAddress,
-    /// An address that no kernel owns.
-    pub address: Ipv4Addr,
-    /// The cores that work for it.
-    pub cores: Vec<CoreId>,
-}
 
 /// The pair.
 #[derive(Debug)]
@@ -41,7 +26,7 @@ pub struct Link {
 
 impl Link {
     /// Builds the lab.
-    pub fn up(placement: Placement) -> Result<Self, PpsError> {
+    pub fn up(placement: Placement) -> Result<Self, BenchError> {
         let pinned = placement == Placement::Pinned;
         let config = LabConfig {
             queues: Some(QUEUES),
@@ -51,8 +36,8 @@ impl Link {
         };
         let lab = Lab::up(&config)?;
         let (near, far) = cpu::halves();
-        let near = End::new(&lab, Side::Server, "n", Ipv4Addr::new(10, 77, 0, 101), near)?;
-        let far = End::new(&lab, Side::Client, "f", Ipv4Addr::new(10, 77, 0, 102), far)?;
+        let near = End::new(&lab, Side::Server, "n", near)?;
+        let far = End::new(&lab, Side::Client, "f", far)?;
         let port = || XdpPort::open(&XdpConfig::new(&near.interface, 0));
         let mode = lab.within(near.side, || port().map(|port| port.chosen().to_string()))??;
         Ok(Self { lab, placement, near, far, mode })
@@ -65,20 +50,16 @@ impl Link {
 
     /// Puts the kernel's receive work where it belongs. To be called again after each attachment, which
     /// makes its threads anew. Returns the threads of both ends.
-    pub fn place(&self) -> Result<[Vec<i32>; 2], PpsError> {
+    pub fn place(&self) -> Result<[Vec<i32>; 2], BenchError> {
         if self.placement == Placement::Inline {
             return Ok([vec![], vec![]]);
         }
-        let place = |end: &End| {
-            let threads = cpu::receive_threads(&end.interface)?;
-            cpu::pin(&threads, &end.cores)?;
-            Ok(threads)
-        };
-        let error = |source: io::Error| PpsError::System {
-            action: "pin the kernel's receive threads",
-            source,
-        };
-        Ok([place(&self.near).map_err(error)?, place(&self.far).map_err(error)?])
+        Ok([self.near.place()?, self.far.place()?])
+    }
+
+    /// An end's address, which no kernel owns.
+    pub fn address(&self, end: &End) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, if end.side == self.near.side { 101 } else { 102 })
     }
 
     /// What is measured, in a few lines.
@@ -97,32 +78,5 @@ impl Link {
             names(&self.near.cores),
             names(&self.far.cores),
         )
-    }
-}
-
-impl End {
-    fn new(
-        lab: &Lab,
-        side: Side,
-        letter: &str,
-        address: Ipv4Addr,
-        cores: Vec<CoreId>,
-    ) -> Result<Self, PpsError> {
-        let interface = format!("pw{letter}{}", std::process::id());
-        // The threads of the kernel are known by the interface's name alone, in all namespaces.
-        for words in [
-            ["link", "set", INTERFACE, "down"].as_slice(),
-            &["link", "set", INTERFACE, "name", &interface],
-            &["link", "set", &interface, "up"],
-        ] {
-            let action = "rename an end of the pair";
-            let error = |source| PpsError::System { action, source };
-            let status = lab.command(side, "ip").args(words).status().map_err(error)?;
-            if !status.success() {
-                return Err(error(io::Error::other(format!("ip {}: {status}", words.join(" ")))));
-            }
-        }
-        let mac = lab.within(side, || Interface::find(&interface))??.mac;
-        Ok(Self { side, interface, mac, address, cores })
     }
 }

@@ -5,26 +5,18 @@
 
 mod cell;
 mod link;
-mod packet;
+pub(crate) mod packet;
 mod report;
 mod worker;
 
 use std::{
     io::{self, Write},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::Ordering,
     time::Duration,
 };
 
-use pagewire_driver::XdpError;
-use pagewire_tools::lab::LabError;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use thiserror::Error;
-
-use crate::figures;
+use crate::{error::BenchError, figures, interrupt};
 use cell::{Cell, Work};
 use link::Link;
 
@@ -60,40 +52,13 @@ enum Placement {
     Inline,
 }
 
-/// Why there are no figures.
-#[derive(Debug, Error)]
-pub enum PpsError {
-    /// No lab.
-    #[error(transparent)]
-    Lab(#[from] LabError),
-    /// No queue or no program.
-    #[error(transparent)]
-    Xdp(#[from] XdpError),
-    /// The lab or the machine cannot be set up or read.
-    #[error("cannot {action}: {source}")]
-    System {
-        /// What was tried.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Somebody wants it to end.
-    #[error("interrupted; the lab is gone")]
-    Interrupted,
-}
-
 /// Measures all cells and prints them.
 ///
 /// # Errors
 ///
 /// Without privileges or kernel features that it needs, or when interrupted.
-pub fn run(options: &Options) -> Result<(), PpsError> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        let action = "listen for signals";
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|source| PpsError::System { action, source })?;
-    }
+pub fn run(options: &Options) -> Result<(), BenchError> {
+    let interrupted = interrupt::flag()?;
     let time = match (options.seconds, options.quick) {
         (Some(seconds), _) => Duration::from_secs(seconds.into()),
         (None, true) => Duration::from_millis(500),
@@ -110,21 +75,19 @@ pub fn run(options: &Options) -> Result<(), PpsError> {
                 print(&report::row(&cell, &result))?;
                 all.extend(report::figures(&cell, &result));
                 if interrupted.load(Ordering::Relaxed) {
-                    return Err(PpsError::Interrupted);
+                    return Err(BenchError::Interrupted);
                 }
             }
         }
     }
     print(report::NOTES)?;
     if let Some(path) = &options.json {
-        let action = "write the figures";
-        figures::write_json(path, &all).map_err(|source| PpsError::System { action, source })?;
+        figures::write_json(path, &all).map_err(BenchError::system("write the figures"))?;
     }
     Ok(())
 }
 
 /// Prints lines. A reader that has gone is an error, not a panic: the lab still has to be removed.
-fn print(lines: &str) -> Result<(), PpsError> {
-    writeln!(io::stdout(), "{lines}")
-        .map_err(|source| PpsError::System { action: "print the figures", source })
+fn print(lines: &str) -> Result<(), BenchError> {
+    writeln!(io::stdout(), "{lines}").map_err(BenchError::system("print the figures"))
 }

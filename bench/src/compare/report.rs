@@ -1,0 +1,224 @@
+//! What is told: per cell what a request costs, the verdicts, and where the CPU time went.
+
+use std::{fmt::Write, time::Duration};
+
+use super::{
+    Runs,
+    cell::{Cell, RAW_GOAL, Wire},
+    exchange::Exchange,
+    order::Subject,
+    statistics::{Estimate, median},
+    trial::Measured,
+    wire::Link,
+};
+use crate::figures::Figure;
+
+/// What the lines mean.
+pub const NOTES: &str = "
+µs/request: CPU time on the server's side: the server's threads, the kernel's receive threads for it
+(napi) and ksoftirqd of its core; medians with 95 % intervals by Student's t of the runs' logarithms.
+raw AF_XDP: as many frames of the same mean size, with nothing above the driver. Ratios are of runs of
+the same round. rest: what the server's core was busy with besides, by samples of the timer: interrupts,
+other programs, this one; part of a core. rx irq: receptions in software interrupts on the server's core
+for each request: what the client's receive work would show as if it were done there. others: how much
+of both cores other programs took, if more than a tenth; then the figures are worth less.";
+
+/// What is measured on this wire.
+pub fn head(wire: Wire, link: &Link) -> String {
+    let core = |cores: &[core_affinity::CoreId]| cores.first().map_or(0, |core| core.id);
+    let offloads = match wire {
+        Wire::Like => "wire-like: MTU 1500, checksum and segmentation offloads off",
+        Wire::Offloads => {
+            "offloads on: the server's kernel hands over up to 64 KiB at once; the client's end receives by \
+             RPS"
+        }
+    };
+    let (server, client) = (core(&link.server.cores), core(&link.client.cores));
+    format!(
+        "{offloads}; server and its NAPI on core {server}, client and its NAPI on core {client}; one \
+         queue, cubic, GRO on"
+    )
+}
+
+/// A cell's lines.
+pub fn block(cell: &Cell, runs: &Runs) -> String {
+    let mut text = format!("\n{}\n", cell.name());
+    for subject in Subject::ALL {
+        if let Some(line) = subject_line(subject, runs) {
+            text.push_str(&line);
+        }
+    }
+    let kernel = runs.ratio(Subject::User, Subject::Kernel, Measured::cost_us);
+    let raw = runs.ratio(Subject::User, Subject::Raw, Measured::cost_us);
+    text.push_str(&verdict("user / kernel", kernel, cell.goal()));
+    text.push_str(&verdict("user / raw", raw, Some(RAW_GOAL)));
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn subject_line(subject: Subject, runs: &Runs) -> Option<String> {
+    let all = runs.of(subject);
+    let cost = runs.estimate(subject, Measured::cost_us)?;
+    let middle = |value: &dyn Fn(&Measured) -> f64| {
+        median(&all.iter().map(value).collect::<Vec<_>>()).unwrap_or(f64::NAN)
+    };
+    let micros = |time: fn(&Measured) -> Duration| middle(&|run| run.each(time(run)) * 1e6);
+    let mut line = format!(
+        "  {:<11} {} µs/request = {} own + {} napi + {} softirq; {:>7.0}/s",
+        subject.name(),
+        interval(&cost),
+        figure(micros(|run| run.spent.server)),
+        figure(micros(|run| run.spent.server_receive)),
+        figure(micros(|run| run.spent.server_softirq)),
+        middle(&Measured::rate),
+    );
+    if let Some(exchange) = all.last().and_then(Exchange::of) {
+        let Exchange { requests, request_bytes, responses, response_bytes } = exchange;
+        let _ = write!(
+            line,
+            "; frames {requests:.2} × {request_bytes} B in, {responses:.2} × {response_bytes} B out"
+        );
+    }
+    let share = |time: fn(&Measured) -> Duration| {
+        middle(&|run| time(run).as_secs_f64() / run.time.as_secs_f64() * 100.0)
+    };
+    let irqs = middle(&|run| run.spent.server_interrupts as f64 / run.requests.max(1) as f64);
+    let _ = write!(
+        line,
+        "\n  {:<11} core {:.0} % busy, {:.0} % charged, rest {:.0} %; rx irq {irqs:.3}; client's core: {:.0} % \
+         client + {:.0} % napi",
+        "",
+        share(|run| run.spent.server_core),
+        share(|run| run.spent.charged()),
+        share(|run| run.spent.rest()),
+        share(|run| run.spent.client),
+        share(|run| run.spent.client_receive + run.spent.client_softirq),
+    );
+    let failures: u64 = all.iter().map(|run| run.failures).sum();
+    if failures > 0 {
+        let _ = write!(line, "; {failures} FAILED");
+    }
+    let others = middle(&Measured::others);
+    if others > 0.1 {
+        let _ = write!(line, "; others: {:.0} %", others * 100.0);
+    }
+    Some(line + "\n")
+}
+
+fn verdict(what: &str, ratio: Option<Estimate>, goal: Option<f64>) -> String {
+    let Some(ratio) = ratio else { return String::new() };
+    let goal = goal.map_or_else(String::new, |goal| {
+        let met = if ratio.median <= goal { "met" } else { "not met" };
+        let wanted = if goal < 1.0 { format!("1/{:.1}", 1.0 / goal) } else { format!("{goal:.2}") };
+        format!(", goal ≤ {wanted}: {met}")
+    });
+    let times = match ratio.median {
+        below if below < 1.0 => format!("  (1/{:.2})", 1.0 / below),
+        _ => String::new(),
+    };
+    format!("  {what:<13} {}{times}{goal}\n", interval(&ratio))
+}
+
+fn interval(estimate: &Estimate) -> String {
+    let Estimate { median, low, high } = *estimate;
+    if estimate.has_interval() {
+        format!("{} [{}–{}]", figure(median), figure(low), figure(high))
+    } else {
+        figure(median)
+    }
+}
+
+/// Three digits, or all before the point.
+fn figure(value: f64) -> String {
+    match value.abs() {
+        ..10.0 => format!("{value:.2}"),
+        10.0..100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// The cell's figures.
+pub fn figures(cell: &Cell, runs: &Runs) -> Vec<Figure> {
+    let name = format!("compare/{}", cell.name());
+    let mut figures = Vec::new();
+    let mut add = |what: &str, estimate: Option<Estimate>, unit: &'static str| {
+        let Some(Estimate { median, low, high }) = estimate else { return };
+        for (part, value) in [("", median), (" low", low), (" high", high)] {
+            if value.is_finite() {
+                figures.push(Figure { name: format!("{name}/{what}{part}"), value, unit });
+            }
+        }
+    };
+    for subject in Subject::ALL {
+        let who = subject.name();
+        add(&format!("{who}/cost"), runs.estimate(subject, Measured::cost_us), "µs/request");
+        add(&format!("{who}/rate"), runs.estimate(subject, Measured::rate), "requests/s");
+    }
+    let ratio = |over| runs.ratio(Subject::User, over, Measured::cost_us);
+    add("user over kernel", ratio(Subject::Kernel), "ratio");
+    add("user over raw", ratio(Subject::Raw), "ratio");
+    for subject in Subject::ALL {
+        let all = runs.of(subject);
+        let mut plain = |what: &str, unit: &'static str, value: &dyn Fn(&Measured) -> f64| {
+            if let Some(value) = median(&all.iter().map(value).collect::<Vec<_>>()) {
+                let name = format!("{name}/{}/{what}", subject.name());
+                figures.push(Figure { name, value, unit });
+            }
+        };
+        plain("own threads", "µs/request", &|run| run.each(run.spent.server) * 1e6);
+        plain("napi", "µs/request", &|run| run.each(run.spent.server_receive) * 1e6);
+        plain("softirq", "µs/request", &|run| run.each(run.spent.server_softirq) * 1e6);
+        plain("rest of the core", "µs/request", &|run| run.each(run.spent.rest()) * 1e6);
+        plain("receive interrupts", "per request", &|run| {
+            run.spent.server_interrupts as f64 / run.requests.max(1) as f64
+        });
+        plain("p50", "µs", &|run| run.latency[0].as_nanos() as f64 / 1e3);
+        plain("p99", "µs", &|run| run.latency[1].as_nanos() as f64 / 1e3);
+        plain("failures", "requests", &|run| run.failures as f64);
+        plain("others", "part of the cores", &Measured::others);
+    }
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::{account::Spent, cell::CELLS, order::order};
+
+    fn runs() -> Runs {
+        let mut runs = Runs::default();
+        for subject in order(2) {
+            let micros = match subject {
+                Subject::Kernel => 4_000,
+                Subject::User => 1_600,
+                Subject::Raw => 1_200,
+            };
+            let server = Duration::from_micros(micros);
+            let spent = Spent { server, server_core: server, ..Spent::default() };
+            let time = Duration::from_millis(10);
+            runs.enter(subject, Measured { time, requests: 1_000, spent, ..Measured::default() });
+        }
+        runs
+    }
+
+    #[test]
+    fn verdicts_stand_beside_their_goals() {
+        let text = block(&CELLS[0], &runs());
+        assert!(
+            text.contains("user / kernel 0.40 [0.40–0.40]  (1/2.50), goal ≤ 1/2.0: met"),
+            "{text}"
+        );
+        assert!(text.contains("user / raw    1.33 [1.33–1.33], goal ≤ 1.25: not met"), "{text}");
+        assert!(text.contains("kernel mode 4.00 [4.00–4.00] µs/request"), "{text}");
+    }
+
+    #[test]
+    fn figures_have_names_of_their_own() {
+        let mut names: Vec<_> = figures(&CELLS[0], &runs()).into_iter().map(|it| it.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        assert!(names.contains(&format!("compare/{}/user over kernel", CELLS[0].name())));
+    }
+}

@@ -1,0 +1,42 @@
+//! Why there are no figures.
+
+use std::io;
+
+use pagewire_driver::XdpError;
+use pagewire_tools::{lab::LabError, load::LoadError};
+use thiserror::Error;
+
+/// Why there are no figures.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    /// No lab.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// No queue or no program.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
+    /// No load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The server did not start, or ended.
+    #[error("{0}")]
+    Server(String),
+    /// The lab or the machine cannot be set up or read.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody wants it to end.
+    #[error("interrupted; the lab is gone")]
+    Interrupted,
+}
+
+impl BenchError {
+    /// For `map_err`: the error for a system that refused to `action`.
+    pub fn system(action: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::System { action, source }
+    }
+}
