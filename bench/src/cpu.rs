@@ -44,16 +44,6 @@ pub fn thread_time() -> io::Result<Duration> {
     schedule_time("/proc/thread-self/schedstat")
 }
 
-/// The CPU time of the threads that this process has.
-pub fn process_time() -> io::Result<Duration> {
-    let tasks = fs::read_dir("/proc/self/task")?;
-    Ok(tasks
-        .filter_map(|task| {
-            schedule_time(&format!("{}/schedstat", task.ok()?.path().display())).ok()
-        })
-        .sum())
-}
-
 /// Measures the CPU time of the calling thread, to the nanosecond: for short pieces of work on a machine
 /// that has other things to do as well. Each reading is a system call.
 #[derive(Clone, Copy, Debug)]

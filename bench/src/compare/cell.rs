@@ -38,6 +38,8 @@ pub struct Cell {
     pub warm_up_s: u32,
     /// Whether it is measured in a quick run too.
     pub quick: bool,
+    /// Whether both servers are looked at stage by stage.
+    pub stages: bool,
 }
 
 const SMALL: Cell = Cell {
@@ -48,6 +50,7 @@ const SMALL: Cell = Cell {
     client: Client::Xdp,
     warm_up_s: 1,
     quick: false,
+    stages: false,
 };
 const LARGE: Cell = Cell { client: Client::Kernel, ..SMALL };
 const CLOSE: Cell = Cell { close: true, ..SMALL };
@@ -55,18 +58,18 @@ const OFFLOADS: Cell = Cell { wire: Wire::Offloads, client: Client::Kernel, ..SM
 
 /// All cells, those of one wire together.
 pub const CELLS: [Cell; 17] = [
-    Cell { quick: true, ..SMALL },
+    Cell { quick: true, stages: true, ..SMALL },
     Cell { bytes: 1 << 10, ..SMALL },
-    Cell { bytes: 16 << 10, quick: true, ..LARGE },
-    Cell { bytes: 1 << 20, connections: 16, quick: true, ..LARGE },
+    Cell { bytes: 16 << 10, quick: true, stages: true, ..LARGE },
+    Cell { bytes: 1 << 20, connections: 16, quick: true, stages: true, ..LARGE },
     Cell { bytes: 100 << 20, connections: 4, ..LARGE },
-    Cell { quick: true, ..CLOSE },
+    Cell { quick: true, stages: true, ..CLOSE },
     Cell { bytes: 1 << 10, ..CLOSE },
     Cell { bytes: 16 << 10, ..CLOSE },
     Cell { connections: 1_024, ..SMALL },
     Cell { connections: 10_000, warm_up_s: 2, ..SMALL },
     Cell { connections: 100_000, warm_up_s: 6, ..SMALL },
-    Cell { quick: true, ..OFFLOADS },
+    OFFLOADS,
     Cell { bytes: 1 << 10, ..OFFLOADS },
     Cell { bytes: 16 << 10, ..OFFLOADS },
     Cell { bytes: 1 << 20, connections: 16, ..OFFLOADS },

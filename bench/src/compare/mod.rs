@@ -7,6 +7,7 @@
 //! - `cell`: what is asked; `order`: who is measured when; `statistics`: what runs come to.
 //! - `wire`: the lab; `server`: the server's process; `trial`: one run; `account`: who spent what.
 //! - `exchange`, `raw`: the limit.
+//! - `stages`: what a request costs stage by stage.
 //! - `report`: the tables and figures.
 
 mod account;
@@ -16,6 +17,7 @@ mod order;
 mod raw;
 mod report;
 mod server;
+mod stages;
 mod statistics;
 mod trial;
 mod wire;
@@ -46,7 +48,7 @@ use crate::{
 /// any stack on `AF_XDP` could cost here. Needs root and two cores.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Six cells in short runs, within a minute and a half
+    /// Four cells in short runs, within a minute and a half
     #[arg(long)]
     quick: bool,
 
@@ -85,7 +87,8 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     let most = cells.iter().map(|cell| cell.connections).max().ok_or_else(no_cell)?;
     server::allow_descriptors(most);
     let seconds = options.seconds.unwrap_or(if options.quick { 1 } else { 2 });
-    let stage = Stage::set(interrupted, Duration::from_secs(seconds.into()), options.quick)?;
+    let stage =
+        Stage::set(&cells, interrupted, Duration::from_secs(seconds.into()), options.quick)?;
     let rounds = options.rounds.unwrap_or(4) as usize;
     let mut progress = Progress::new(cells.iter().map(|cell| cell.rounds(rounds) * 3).sum());
     let mut figures = Vec::new();
@@ -97,6 +100,16 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
             Progress::clear();
             print(&report::block(cell, &runs))?;
             figures.extend(report::figures(cell, &runs));
+            for subject in [Subject::Kernel, Subject::User] {
+                let cost = runs.estimate(subject, Measured::cost_us).filter(|_| cell.stages);
+                let Some(cost) = cost else { continue };
+                let Some(profile) = stages::look(&stage, &link, cell, subject)? else {
+                    print(report::NO_PERF)?;
+                    break;
+                };
+                print(&report::stages(subject, &profile, cost.median))?;
+                figures.extend(report::stage_figures(cell, subject, &profile, cost.median));
+            }
         }
     }
     print(report::NOTES)?;
@@ -122,8 +135,10 @@ fn measure(
         let run = match subject {
             Subject::Kernel | Subject::User => stage.run(link, cell, subject)?,
             Subject::Raw => {
-                // A round that runs backwards comes here before its own run of the user stack.
-                let Some(exchange) = runs.of(Subject::User).last().and_then(Exchange::of) else {
+                // Of the last run before. If that exchanged nothing, there is nothing to hold against it.
+                let Some(exchange) = runs.of(Subject::User).iter().rev().find_map(Exchange::of)
+                else {
+                    runs.enter(subject, Measured::default());
                     continue;
                 };
                 raw::run(stage, link, cell, &exchange)?
@@ -195,8 +210,8 @@ mod tests {
                 Command::new(env!("CARGO")).args(["build", "--package", "pagewire"]).status();
             assert!(built.unwrap().success());
         }
-        let stage = Stage::set(interrupt::flag().unwrap(), Duration::from_secs(1), true).unwrap();
-        let cell = Cell { connections: 8, ..CELLS[0] };
+        let (cell, time) = (Cell { connections: 8, ..CELLS[0] }, Duration::from_secs(1));
+        let stage = Stage::set(&[cell], interrupt::flag().unwrap(), time, true).unwrap();
         let link = Link::up(cell.wire).unwrap();
         let runs = measure(&stage, &link, &cell, 1, &mut Progress::new(3)).unwrap();
         for subject in Subject::ALL {

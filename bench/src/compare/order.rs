@@ -75,8 +75,7 @@ impl<T> Ledger<T> {
         value: impl Fn(&T) -> f64,
     ) -> Option<Estimate> {
         let pairs = self.of(subject).iter().zip(self.of(over));
-        let ratios = pairs.map(|(one, other)| value(one) / value(other));
-        Estimate::of(&ratios.filter(|ratio| ratio.is_finite()).collect::<Vec<_>>())
+        Estimate::of(&pairs.map(|(one, other)| value(one) / value(other)).collect::<Vec<_>>())
     }
 }
 

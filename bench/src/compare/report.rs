@@ -7,6 +7,7 @@ use super::{
     cell::{Cell, RAW_GOAL, Wire},
     exchange::Exchange,
     order::Subject,
+    stages::Profile,
     statistics::{Estimate, median},
     trial::Measured,
     wire::Link,
@@ -56,13 +57,18 @@ pub fn block(cell: &Cell, runs: &Runs) -> String {
     text
 }
 
+/// What a subject's runs came to, and where the CPU time went; nothing if there were none.
 fn subject_line(subject: Subject, runs: &Runs) -> Option<String> {
     let all = runs.of(subject);
-    let cost = runs.estimate(subject, Measured::cost_us)?;
+    let idle = all.iter().filter(|run| run.requests == 0).count();
+    let Some(cost) = runs.estimate(subject, Measured::cost_us) else {
+        return Some(format!("  {:<11} answered nothing in {idle} runs\n", subject.name()))
+            .filter(|_| idle > 0);
+    };
     let middle = |value: &dyn Fn(&Measured) -> f64| {
         median(&all.iter().map(value).collect::<Vec<_>>()).unwrap_or(f64::NAN)
     };
-    let micros = |time: fn(&Measured) -> Duration| middle(&|run| run.each(time(run)) * 1e6);
+    let micros = |time: fn(&Measured) -> Duration| middle(&|run| run.each_us(time(run)));
     let mut line = format!(
         "  {:<11} {} µs/request = {} own + {} napi + {} softirq; {:>7.0}/s",
         subject.name(),
@@ -72,7 +78,7 @@ fn subject_line(subject: Subject, runs: &Runs) -> Option<String> {
         figure(micros(|run| run.spent.server_softirq)),
         middle(&Measured::rate),
     );
-    if let Some(exchange) = all.last().and_then(Exchange::of) {
+    if let Some(exchange) = all.iter().rev().find_map(Exchange::of) {
         let Exchange { requests, request_bytes, responses, response_bytes } = exchange;
         let _ = write!(
             line,
@@ -82,7 +88,7 @@ fn subject_line(subject: Subject, runs: &Runs) -> Option<String> {
     let share = |time: fn(&Measured) -> Duration| {
         middle(&|run| time(run).as_secs_f64() / run.time.as_secs_f64() * 100.0)
     };
-    let irqs = middle(&|run| run.spent.server_interrupts as f64 / run.requests.max(1) as f64);
+    let irqs = middle(&|run| run.each(run.spent.server_interrupts as f64));
     let _ = write!(
         line,
         "\n  {:<11} core {:.0} % busy, {:.0} % charged, rest {:.0} %; rx irq {irqs:.3}; client's core: {:.0} % \
@@ -94,6 +100,9 @@ fn subject_line(subject: Subject, runs: &Runs) -> Option<String> {
         share(|run| run.spent.client),
         share(|run| run.spent.client_receive + run.spent.client_softirq),
     );
+    if idle > 0 {
+        let _ = write!(line, "; answered nothing in {idle} of {} runs", all.len());
+    }
     let failures: u64 = all.iter().map(|run| run.failures).sum();
     if failures > 0 {
         let _ = write!(line, "; {failures} FAILED");
@@ -103,6 +112,46 @@ fn subject_line(subject: Subject, runs: &Runs) -> Option<String> {
         let _ = write!(line, "; others: {:.0} %", others * 100.0);
     }
     Some(line + "\n")
+}
+
+/// Said where stages cannot be told apart.
+pub const NO_PERF: &str = "  stages need perf and addr2line: apt-get install linux-perf binutils";
+
+/// Stages below this part of a request's cost are told together.
+const SMALL_SHARE: f64 = 0.01;
+
+/// A subject's stages.
+pub fn stages(subject: Subject, profile: &Profile, cost_us: f64) -> String {
+    let shares = profile.shares();
+    let mut text = format!("  {} by {} samples, µs/request:", subject.name(), profile.total());
+    let mut rest = 0.0;
+    let mut on_line = 0;
+    for (name, share) in shares {
+        if share < SMALL_SHARE {
+            rest += share;
+            continue;
+        }
+        text.push_str(if on_line % 4 == 0 { "\n    " } else { ", " });
+        on_line += 1;
+        let _ = write!(text, "{name} {}", figure(share * cost_us));
+    }
+    let _ = write!(text, "; all others {}", figure(rest * cost_us));
+    text
+}
+
+/// A subject's stages, as figures.
+pub fn stage_figures(
+    cell: &Cell,
+    subject: Subject,
+    profile: &Profile,
+    cost_us: f64,
+) -> Vec<Figure> {
+    let figure = |(stage, share): (&str, f64)| Figure {
+        name: format!("compare/{}/{}/stage/{stage}", cell.name(), subject.name()),
+        value: share * cost_us,
+        unit: "µs/request",
+    };
+    profile.shares().into_iter().map(figure).collect()
 }
 
 fn verdict(what: &str, ratio: Option<Estimate>, goal: Option<f64>) -> String {
@@ -165,12 +214,12 @@ pub fn figures(cell: &Cell, runs: &Runs) -> Vec<Figure> {
                 figures.push(Figure { name, value, unit });
             }
         };
-        plain("own threads", "µs/request", &|run| run.each(run.spent.server) * 1e6);
-        plain("napi", "µs/request", &|run| run.each(run.spent.server_receive) * 1e6);
-        plain("softirq", "µs/request", &|run| run.each(run.spent.server_softirq) * 1e6);
-        plain("rest of the core", "µs/request", &|run| run.each(run.spent.rest()) * 1e6);
+        plain("own threads", "µs/request", &|run| run.each_us(run.spent.server));
+        plain("napi", "µs/request", &|run| run.each_us(run.spent.server_receive));
+        plain("softirq", "µs/request", &|run| run.each_us(run.spent.server_softirq));
+        plain("rest of the core", "µs/request", &|run| run.each_us(run.spent.rest()));
         plain("receive interrupts", "per request", &|run| {
-            run.spent.server_interrupts as f64 / run.requests.max(1) as f64
+            run.each(run.spent.server_interrupts as f64)
         });
         plain("p50", "µs", &|run| run.latency[0].as_nanos() as f64 / 1e3);
         plain("p99", "µs", &|run| run.latency[1].as_nanos() as f64 / 1e3);

@@ -18,10 +18,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// The median of values above zero. The interval's half-width is Student's t of their logarithms,
+    /// The median of values above zero; what is no number is left out. The interval's half-width is Student's t of their logarithms,
     /// as the errors of times are relative ones. A single value has no interval; no value gives nothing.
     pub fn of(values: &[f64]) -> Option<Self> {
-        let median = median(values)?;
+        let values: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+        let median = median(&values)?;
         let count = values.len() as f64;
         let logs: Vec<_> = values.iter().map(|value| value.max(f64::MIN_POSITIVE).ln()).collect();
         let mean = logs.iter().sum::<f64>() / count;
@@ -39,9 +40,9 @@ impl Estimate {
     }
 }
 
-/// The middle of some values.
+/// The middle of some values; what is no number is left out.
 pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     match sorted.len() {
@@ -90,5 +91,8 @@ mod tests {
         let single = Estimate::of(&[2.0]).unwrap();
         assert!(!single.has_interval() && close(single.median, 2.0));
         assert_eq!(Estimate::of(&[]), None);
+        assert_eq!(Estimate::of(&[f64::NAN]), None);
+        let with_gap = Estimate::of(&[2.0, f64::NAN, 2.0]).unwrap();
+        assert!(close(with_gap.high, 2.0), "{with_gap:?}");
     }
 }

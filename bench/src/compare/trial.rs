@@ -1,8 +1,8 @@
 //! One run of one server in one cell.
 
 use std::{
-    fs::File,
-    io,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::{
     account::{Meter, Server, Spent},
-    cell::{CELLS, Cell, Client},
+    cell::{Cell, Client},
     order::Subject,
     server::{self, Running},
     wire::Link,
@@ -29,6 +29,12 @@ const SLACK: Duration = Duration::from_millis(150);
 
 /// How long the kernel's receive threads are looked after at the beginning of a run.
 const SETTLING: Duration = Duration::from_millis(300);
+
+/// The folder of what is served, among those of the runs.
+const SERVED: &str = "served";
+
+/// Files repeat themselves after so much.
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// What a run has come to.
 #[derive(Clone, Debug, Default)]
@@ -46,14 +52,19 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// CPU time for each request on the server's side, in microseconds.
+    /// CPU time for each request on the server's side, in microseconds; no number if none was answered.
     pub fn cost_us(&self) -> f64 {
-        self.each(self.spent.charged()) * 1e6
+        self.each_us(self.spent.charged())
     }
 
-    /// Seconds for each request.
-    pub fn each(&self, time: Duration) -> f64 {
-        time.as_secs_f64() / self.requests.max(1) as f64
+    /// Microseconds for each request.
+    pub fn each_us(&self, time: Duration) -> f64 {
+        self.each(time.as_secs_f64() * 1e6)
+    }
+
+    /// An amount for each request; no number if none was answered.
+    pub fn each(&self, amount: f64) -> f64 {
+        if self.requests > 0 { amount / self.requests as f64 } else { f64::NAN }
     }
 
     /// Requests a second.
@@ -80,21 +91,34 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Finds the server, and makes the files of all cells.
+    /// Finds the server, and makes the files of these cells.
     pub fn set(
+        cells: &[Cell],
         interrupted: Arc<AtomicBool>,
         time: Duration,
         quick: bool,
     ) -> Result<Self, BenchError> {
         let error = BenchError::system("make files to serve");
         let folder = tempfile::tempdir().map_err(&error)?;
-        for cell in CELLS {
-            let path = folder.path().join(cell.file());
+        let served = folder.path().join(SERVED);
+        fs::create_dir(&served).map_err(&error)?;
+        for cell in cells {
+            let path = served.join(cell.file());
             if !path.exists() {
                 fill(&path, cell.bytes).map_err(&error)?;
             }
         }
         Ok(Self { program: server::program()?, folder, interrupted, time, quick })
+    }
+
+    /// The server's program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Where files may lie that are not to be served.
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
     }
 
     /// An error once somebody wants it to end.
@@ -105,8 +129,8 @@ impl Stage {
 
     /// Starts a server for `cell`.
     pub fn serve(&self, link: &Link, cell: &Cell, subject: Subject) -> Result<Running, BenchError> {
-        let log = self.folder.path().join(".server.log");
-        let arguments = server::arguments(subject, cell, link, self.folder.path());
+        let log = self.folder.path().join("server.log");
+        let arguments = server::arguments(subject, cell, link, &self.folder.path().join(SERVED));
         Running::start(link, &self.program, &arguments, &log)
     }
 
@@ -117,13 +141,6 @@ impl Stage {
         let measured = self.load(link, cell, &running)?;
         running.stop()?;
         self.check()?;
-        if measured.requests == 0 {
-            let (name, subject) = (cell.name(), subject.name());
-            let failures = measured.failures;
-            return Err(BenchError::Server(format!(
-                "{name}: {subject} answered no request in its time ({failures} failures)"
-            )));
-        }
         Ok(measured)
     }
 
@@ -205,9 +222,8 @@ fn evaluate(samples: Vec<Sample>, first: usize, report: &Report) -> Result<Measu
     })
 }
 
-/// Makes a file of bytes that do not repeat soon.
+/// Makes a file of bytes that do not compress.
 fn fill(path: &Path, bytes: u64) -> io::Result<()> {
-    let mut file = io::BufWriter::new(File::create(path)?);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -215,14 +231,13 @@ fn fill(path: &Path, bytes: u64) -> io::Result<()> {
         state ^= state << 17;
         state.to_le_bytes()
     });
-    let mut left = bytes;
-    for word in words {
-        if left == 0 {
-            break;
-        }
-        let len = left.min(8);
-        io::Write::write_all(&mut file, &word[..len as usize])?;
+    let block: Vec<u8> = words.take(BLOCK_BYTES / 8).flatten().collect();
+    let mut file = File::create(path)?;
+    let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+    while left > 0 {
+        let len = left.min(block.len());
+        file.write_all(&block[..len])?;
         left -= len;
     }
-    io::Write::flush(&mut file)
+    Ok(())
 }

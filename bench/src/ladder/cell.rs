@@ -231,7 +231,7 @@ impl Bench<'_> {
         let read = || {
             let cores: Vec<_> = self.cores.iter().map(|&id| CoreId { id }).collect();
             let rung = group.map(Group::cpu_time).transpose()?.unwrap_or_default();
-            Ok(Spent { cores: cpu::busy(&cores)?, rung, client: cpu::process_time()? })
+            Ok(Spent { cores: cpu::busy(&cores)?, rung, client: cpu::own_time()? })
         };
         read().map_err(LadderError::system("read what was spent"))
     }
