@@ -1,4 +1,4 @@
-//! The command line of `pw load`, and its run from there.
+//! The command line of `pw load`: flags, their help, and the plan that they come to.
 
 #![expect(
     clippy::doc_markdown,
@@ -6,12 +6,9 @@
 )]
 
 use std::{
-    fs, io,
-    io::{IsTerminal, Write},
+    fs,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -19,14 +16,11 @@ use clap::ValueEnum;
 use pagewire::args::{NumberList, parse_list, parse_prefix};
 use pagewire_driver::Interface;
 use pagewire_stack::Prefix;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{
-    LoadError, Outcome, Pace, Plan, Report, Second, TransportPlan, Verify, Workload, content,
-    requests,
+    LoadError, Pace, Plan, TransportPlan, Verify, Workload, content, requests,
     requests::Weighted,
     target::{is_path, split_url},
-    text::{count, per_second, time},
 };
 
 /// What `pw load --help` ends with.
@@ -167,7 +161,7 @@ pub struct LoadArgs {
 
     /// Write the report as JSON to a file, or `-` for standard output
     #[arg(long, value_name = "FILE", help_heading = "Report")]
-    json: Option<PathBuf>,
+    pub(super) json: Option<PathBuf>,
 
     /// The server may be another machine: it is mine, and prepared for this
     ///
@@ -193,75 +187,6 @@ fn parse_addresses(text: &str) -> Result<Addresses, String> {
         return Err(format!("a range goes up, over at most {MOST} addresses"));
     }
     Ok(Addresses((first..=last).map(|bits| IpAddr::V4(bits.into())).collect()))
-}
-
-/// Runs `pw load` and says how it ended.
-pub fn main(args: &LoadArgs) -> ExitCode {
-    match load(args) {
-        Ok(outcome) => ExitCode::from(match outcome {
-            Outcome::Right => 0,
-            Outcome::Failures => 3,
-            Outcome::NoAnswer => 4,
-            Outcome::Interrupted => 130,
-        }),
-        Err(error) => {
-            eprintln!("pw: {error}");
-            ExitCode::from(match error {
-                LoadError::File { .. } | LoadError::Transport(_) => 1,
-                LoadError::Usage(_) => 2,
-                LoadError::Refused { .. } => 5,
-            })
-        }
-    }
-}
-
-fn load(args: &LoadArgs) -> Result<Outcome, LoadError> {
-    let plan = args.plan()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|error| LoadError::Transport(format!("cannot handle signals: {error}")))?;
-    }
-    let live = io::stderr().is_terminal();
-    let report = super::run_watched(&plan, &stop, &mut |second| {
-        if live {
-            show(second);
-        }
-    })?;
-    if live {
-        eprint!("\r\x1b[K");
-    }
-    write(&report, args.json.as_deref())?;
-    Ok(report.outcome())
-}
-
-/// The live line.
-fn show(second: &Second) {
-    eprint!(
-        "\r\x1b[K{:>4.0} s  {}  {} failed  p50 {}  p99 {}",
-        second.end.as_secs_f64(),
-        per_second(second.answered as f64),
-        count(second.failures),
-        time(second.p50),
-        time(second.p99),
-    );
-    let _ = io::stderr().flush();
-}
-
-fn write(report: &Report, json: Option<&Path>) -> Result<(), LoadError> {
-    let to_stdout = json == Some(Path::new("-"));
-    let mut stdout = io::stdout().lock();
-    // Whoever started this may have closed the pipe.
-    let _ = if to_stdout {
-        writeln!(stdout, "{:#}", report.to_json())
-    } else {
-        write!(stdout, "{report}")
-    };
-    match json {
-        Some(path) if !to_stdout => fs::write(path, format!("{:#}\n", report.to_json()))
-            .map_err(|source| LoadError::File { path: path.to_owned(), source }),
-        _ => Ok(()),
-    }
 }
 
 fn read(path: &Path) -> Result<String, LoadError> {

@@ -5,7 +5,7 @@
 //! Every run is bounded: requests are started for [`Plan::duration`], responses waited for no longer
 //! than [`Plan::timeout`].
 //!
-//! - `args`: the command line; `plan`: what it comes to.
+//! - `command`, `args`: the command and its flags; `plan`: what they come to.
 //! - `target`: the server, and whether it may be loaded; `requests`, `access_log`: what is asked for.
 //! - `client`: one core's loop; `clock`: its time; `schedule`: when requests start in an open loop.
 //! - `response`, `content`: what comes back, and what it must be.
@@ -19,6 +19,7 @@ mod access_log;
 mod args;
 mod client;
 mod clock;
+mod command;
 mod content;
 mod kernel;
 mod launch;
@@ -37,7 +38,8 @@ use std::{io, net::IpAddr, path::PathBuf, sync::atomic::AtomicBool};
 use thiserror::Error;
 
 pub use self::{
-    args::{LoadArgs, main},
+    args::LoadArgs,
+    command::main,
     content::{Hash, Verify},
     plan::{Pace, Plan, TransportPlan},
     report::{CoreReport, Outcome, Report, Second},
