@@ -11,7 +11,9 @@
 //!   get a `&mut Socket` inside a closure, and no socket is taken out of its slot but to be dropped.
 //! - Each slot has a receive buffer of its own. All sockets share one transmit buffer, and nobody ever
 //!   writes to it: bytes are enqueued by length alone, and what smoltcp reads from there is zeroes that
-//!   the sender replaces (see `gather`).
+//!   the sender replaces (see `gather`). By the letter that is several `&mut` to the same memory, which
+//!   Rust's rules forbid; since all of them are only read, there is no write whose order a compiler
+//!   could get wrong. A buffer for each socket would cost a page table for each connection instead.
 //! - `Drop` of the arena drops the sockets before the memory they borrow.
 
 #![allow(unsafe_code)]
