@@ -12,6 +12,11 @@ use super::units::{Bursts, HeldBack, Queue, Rate, Share, Span, whole};
 #[command(next_help_heading = "Link emulator (any of these puts one before the client)")]
 pub struct LinkConfig {
     /// How long every packet is under way, in each direction: the round trip is twice that
+    ///
+    /// Times are like 20ms, 1.5s or 500us. The emulator takes some microseconds of CPU time with every
+    /// packet, in a process of its own, and delivers within a tenth of a millisecond after the packet
+    /// is due while a core is free for it. What it cannot keep up with, it counts apart: see `pw lab
+    /// status`. 0ms asks for a link that does nothing.
     #[arg(long, value_name = "TIME")]
     pub delay: Option<Span>,
 
@@ -50,8 +55,10 @@ pub struct LinkConfig {
     #[arg(long, value_name = "SHARE[,LEN[,WITHIN]]")]
     pub burst_loss: Option<Bursts>,
 
-    /// Share of the packets held back besides, so that others overtake them, and for how long: 1%,5ms
-    /// [default time: 1ms]
+    /// Share of the packets held back besides, in each direction, and for how long: 1%,5ms [default
+    /// time: 1ms]
+    ///
+    /// Those that come meanwhile overtake them.
     #[arg(long, value_name = "SHARE[,TIME]")]
     pub reorder: Option<HeldBack>,
 

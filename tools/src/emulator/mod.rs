@@ -6,8 +6,8 @@
 //!
 //! It stands in a namespace of its own, owns both interfaces there by AF_XDP, and moves whole Ethernet
 //! frames between them: no kernel sees them, there are no addresses, and any two sides work, whichever
-//! their TCP. It sleeps whenever nothing is due within the time that a sleep takes, so it costs CPU time
-//! in proportion to the frames, up to one core.
+//! their TCP. It never spins but sleeps until a frame comes or is due, so it costs CPU time in proportion
+//! to the frames, up to one core.
 //!
 //! - `config`: what can be asked of the link.
 //! - `units`: the values of its flags.
