@@ -1,6 +1,6 @@
 //! Why there are no figures.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use pagewire_driver::XdpError;
 use pagewire_tools::{lab::LabError, load::LoadError};
@@ -27,6 +27,14 @@ pub enum BenchError {
         /// What was tried.
         action: &'static str,
         /// What the system said.
+        source: io::Error,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
         source: io::Error,
     },
     /// Somebody wants it to end.

@@ -10,6 +10,7 @@ mod figures;
 mod interrupt;
 mod ladder;
 mod pps;
+mod report;
 mod syscalls;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -29,6 +30,7 @@ enum Measurement {
     Engine(engine::Options),
     Pps(pps::Options),
     Compare(compare::Options),
+    Report(report::Options),
     Ladder(ladder::Options),
     Syscalls(syscalls::Options),
     /// A server of the ladder, started by it
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Measurement::Engine(options) => engine::run(&options).map_err(Into::into),
         Measurement::Pps(options) => pps::run(&options).map_err(Into::into),
         Measurement::Compare(options) => compare::run(&options).map_err(Into::into),
+        Measurement::Report(options) => report::run(&options).map_err(Into::into),
         Measurement::Ladder(options) => ladder::run(&options).map_err(Into::into),
         Measurement::Syscalls(options) => syscalls::run(&options).map_err(Into::into),
         Measurement::Rung(options) => ladder::run_rung(options).map_err(Into::into),

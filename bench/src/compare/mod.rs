@@ -60,7 +60,7 @@ pub struct Options {
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 
-    /// How often each cell is measured [default: 4]
+    /// How often each cell is measured [default: 4, with --quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     rounds: Option<u32>,
 
@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     let seconds = options.seconds.unwrap_or(if options.quick { 1 } else { 2 });
     let stage =
         Stage::set(&cells, interrupted, Duration::from_secs(seconds.into()), options.quick)?;
-    let rounds = options.rounds.unwrap_or(4) as usize;
+    let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 4 }) as usize;
     let mut progress = Progress::new(cells.iter().map(|cell| cell.rounds(rounds) * 3).sum());
     let mut figures = Vec::new();
     for cells in cells.chunk_by(|one, other| one.wire == other.wire) {

@@ -122,6 +122,9 @@ const SMALL_SHARE: f64 = 0.01;
 
 /// A subject's stages.
 pub fn stages(subject: Subject, profile: &Profile, cost_us: f64) -> String {
+    if profile.total() == 0 {
+        return format!("  {}: no samples", subject.name());
+    }
     let shares = profile.shares();
     let mut text = format!("  {} by {} samples, µs/request:", subject.name(), profile.total());
     let mut rest = 0.0;
@@ -149,7 +152,7 @@ pub fn stage_figures(
     let figure = |(stage, share): (&str, f64)| Figure {
         name: format!("compare/{}/{}/stage/{stage}", cell.name(), subject.name()),
         value: share * cost_us,
-        unit: "µs/request",
+        unit: "us/request",
     };
     profile.shares().into_iter().map(figure).collect()
 }
@@ -200,12 +203,16 @@ pub fn figures(cell: &Cell, runs: &Runs) -> Vec<Figure> {
     };
     for subject in Subject::ALL {
         let who = subject.name();
-        add(&format!("{who}/cost"), runs.estimate(subject, Measured::cost_us), "µs/request");
+        add(&format!("{who}/cost"), runs.estimate(subject, Measured::cost_us), "us/request");
         add(&format!("{who}/rate"), runs.estimate(subject, Measured::rate), "requests/s");
     }
     let ratio = |over| runs.ratio(Subject::User, over, Measured::cost_us);
     add("user over kernel", ratio(Subject::Kernel), "ratio");
     add("user over raw", ratio(Subject::Raw), "ratio");
+    for (what, goal) in [("kernel", cell.goal()), ("raw", Some(RAW_GOAL))] {
+        let name = format!("{name}/user over {what} goal");
+        figures.extend(goal.map(|value| Figure { name, value, unit: "ratio" }));
+    }
     for subject in Subject::ALL {
         let all = runs.of(subject);
         let mut plain = |what: &str, unit: &'static str, value: &dyn Fn(&Measured) -> f64| {
@@ -214,15 +221,15 @@ pub fn figures(cell: &Cell, runs: &Runs) -> Vec<Figure> {
                 figures.push(Figure { name, value, unit });
             }
         };
-        plain("own threads", "µs/request", &|run| run.each_us(run.spent.server));
-        plain("napi", "µs/request", &|run| run.each_us(run.spent.server_receive));
-        plain("softirq", "µs/request", &|run| run.each_us(run.spent.server_softirq));
-        plain("rest of the core", "µs/request", &|run| run.each_us(run.spent.rest()));
+        plain("own threads", "us/request", &|run| run.each_us(run.spent.server));
+        plain("napi", "us/request", &|run| run.each_us(run.spent.server_receive));
+        plain("softirq", "us/request", &|run| run.each_us(run.spent.server_softirq));
+        plain("rest of the core", "us/request", &|run| run.each_us(run.spent.rest()));
         plain("receive interrupts", "per request", &|run| {
             run.each(run.spent.server_interrupts as f64)
         });
-        plain("p50", "µs", &|run| run.latency[0].as_nanos() as f64 / 1e3);
-        plain("p99", "µs", &|run| run.latency[1].as_nanos() as f64 / 1e3);
+        plain("p50", "us", &|run| run.latency[0].as_nanos() as f64 / 1e3);
+        plain("p99", "us", &|run| run.latency[1].as_nanos() as f64 / 1e3);
         plain("failures", "requests", &|run| run.failures as f64);
         plain("others", "part of the cores", &Measured::others);
     }

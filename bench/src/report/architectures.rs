@@ -1,0 +1,69 @@
+//! The ladder of server architectures.
+
+use super::{
+    bars::{Bar, Group, Part, bars},
+    input::{Figures, number},
+    page::{escape, section as page_section, table},
+};
+
+const ABOUT: &str = "Every architecture of a server, each small and readable, on the same HTTP code and the same \
+     files: how much each answers, and what that costs.";
+
+/// Columns of the table: a word of the figure's name, and the head.
+const COLUMNS: [(&str, &str); 7] = [
+    ("throughput", "requests/s"),
+    ("p50", "p50, µs"),
+    ("p99", "p99, µs"),
+    ("cpu", "CPU µs/request"),
+    ("system calls", "system calls"),
+    ("context switches", "switches"),
+    ("memory", "B/connection"),
+];
+
+/// The section, if there are figures for it.
+pub fn section(figures: &Figures) -> Option<String> {
+    let workloads = figures.next(&["ladder"]);
+    if workloads.is_empty() {
+        return None;
+    }
+    let content: String = workloads.iter().map(|workload| one(figures, workload)).collect();
+    let title = "Architectures";
+    Some(page_section(title, ABOUT, "pagewire-bench ladder --json ladder.json", &content))
+}
+
+fn one(figures: &Figures, workload: &str) -> String {
+    let rungs = figures.next(&["ladder", workload]);
+    let value = |rung: &str, what: &str| figures.value(&["ladder", workload, rung, what]);
+    let bar = |rung: &&str| {
+        let rate = value(rung, "throughput")?;
+        let colour = if rung.contains("user") { "var(--user)" } else { "var(--kernel)" };
+        Some(Bar {
+            label: (*rung).to_owned(),
+            parts: vec![Part { value: rate, colour: colour.to_owned() }],
+            text: format!("{}/s", number(rate)),
+            ..Bar::default()
+        })
+    };
+    let row = |rung: &&str| {
+        let cannot = || {
+            let under = figures.under(&["ladder", workload, rung]);
+            let why = under.iter().find_map(|entry| entry.path[3].strip_prefix("cannot: "))?;
+            Some(escape(why))
+        };
+        let cells =
+            COLUMNS.iter().map(|(what, _)| value(rung, what).map_or("–".to_owned(), number));
+        let mut row = vec![escape(rung)];
+        match cannot() {
+            Some(why) => row.push(format!("<small>{why}</small>")),
+            None => row.extend(cells),
+        }
+        row
+    };
+    let drawn =
+        bars(&[Group { title: String::new(), bars: rungs.iter().filter_map(bar).collect() }], None);
+    let head: Vec<_> = ["architecture"].into_iter().chain(COLUMNS.map(|(_, head)| head)).collect();
+    let rows: Vec<_> = rungs.iter().map(row).collect();
+    let name = escape(workload);
+    let numbers = table(&head, &rows);
+    format!("<h3>{name}</h3>\n{drawn}<details><summary>numbers</summary>{numbers}</details>\n")
+}
