@@ -53,7 +53,7 @@ pub fn bars(groups: &[Group], most: Option<f64>) -> String {
         for bar in &group.bars {
             let _ = writeln!(
                 text,
-                "<div class=\"label\">{}</div>{}<div class=\"value\">{}</div>",
+                "<div class=\"bar\"><div class=\"label\">{}</div>{}<div class=\"value\">{}</div></div>",
                 escape(&bar.label),
                 drawing(bar, most),
                 escape(&bar.text),

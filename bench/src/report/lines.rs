@@ -42,7 +42,7 @@ pub fn lines(all: &[Line], x_name: &str, y_name: &str) -> String {
             SIZE.0 - RIGHT,
             LEFT - 6.0,
             at + 5.0,
-            number(y),
+            round(y),
         );
         y += step;
     }
@@ -56,7 +56,7 @@ pub fn lines(all: &[Line], x_name: &str, y_name: &str) -> String {
             "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
             x_at(x),
             SIZE.1 - BOTTOM + 18.0,
-            number(x)
+            round(x)
         );
     }
     for line in all {
@@ -88,6 +88,16 @@ pub fn lines(all: &[Line], x_name: &str, y_name: &str) -> String {
     text
 }
 
+/// A number without zeros behind its point.
+fn round(value: f64) -> String {
+    let text = number(value);
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
 /// The round number, 1, 2 or 5 times a power of ten, that is not below `least`.
 fn tick(least: f64) -> f64 {
     if least <= 0.0 || !least.is_finite() {
@@ -101,6 +111,12 @@ fn tick(least: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn axes_have_no_idle_zeros() {
+        let texts = [0.0, 0.5, 5.0, 64.0, 100.0, 10_000.0].map(round);
+        assert_eq!(texts, ["0", "0.5", "5", "64", "100", "10,000"]);
+    }
 
     #[test]
     fn ticks_are_round() {

@@ -17,25 +17,23 @@ th{font-weight:600;color:var(--soft);vertical-align:bottom}th:first-child,td:fir
 .wide{overflow-x:auto;margin:.5rem 0}.good{color:var(--good)}.bad{color:var(--bad)}
 .facts td{text-align:left;vertical-align:top;overflow-wrap:anywhere}.facts td:first-child{color:var(--soft);
 white-space:nowrap}
-.bars{display:grid;grid-template-columns:minmax(9rem,17rem) 1fr auto;gap:.15rem .8rem;align-items:center;
-font-size:.88rem;font-variant-numeric:tabular-nums}
-.bars svg{width:100%;height:1.05rem;display:block;background:var(--panel)}
-.bars .group{grid-column:1/-1;font-weight:600;margin-top:.7rem}.bars .value{text-align:right;
-white-space:nowrap}
+.bars{font-size:.88rem;font-variant-numeric:tabular-nums}.bars .group{font-weight:600;margin-top:.7rem}
+.bar{display:grid;grid-template:\"label drawing value\" auto/minmax(9rem,17rem) 1fr 11rem;gap:0 .8rem;
+align-items:center;margin:.15rem 0}.bar svg{grid-area:drawing;width:100%;height:1.05rem;display:block;
+background:var(--panel)}.bar .label{grid-area:label}.bar .value{grid-area:value;text-align:right}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1rem;font-size:.85rem;margin:.4rem 0}
 .legend i{display:inline-block;width:.8rem;height:.8rem;margin-right:.35rem;vertical-align:-.08rem}
 .plot{max-width:36rem;width:100%;height:auto;display:block}.plot text{fill:var(--soft);font-size:14px}
 details summary{cursor:pointer;color:var(--soft);margin:.5rem 0}
-@media(max-width:38rem){.bars{grid-template-columns:1fr auto}.bars .label{grid-column:1;margin-top:.35rem}
-.bars .value{grid-column:2;grid-row:auto}.bars svg{grid-column:1/-1;order:0}
-.bars .label,.bars .value{align-self:end}}
+@media(max-width:38rem){.bar{grid-template:\"label value\" auto \"drawing drawing\" auto/1fr auto;
+margin:.4rem 0}}
 ";
 
 /// The whole page.
 pub fn page(machine: &[(String, String)], sections: &str) -> String {
     let rows: Vec<_> =
         machine.iter().map(|(name, value)| vec![escape(name), escape(value)]).collect();
-    let facts = rows.iter().map(row).collect::<Vec<_>>().concat();
+    let facts = rows.iter().map(|cells| row(cells)).collect::<Vec<_>>().concat();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -67,11 +65,11 @@ pub fn section(title: &str, about: &str, command: &str, content: &str) -> String
 /// A table whose first column is text. Cells may hold HTML.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<_> = head.iter().map(|name| format!("<th>{}", escape(name))).collect();
-    let rows: Vec<_> = rows.iter().map(row).collect();
+    let rows: Vec<_> = rows.iter().map(|cells| row(cells)).collect();
     let (head, rows) = (head.concat(), rows.concat());
     format!("<div class=\"wide\"><table><tr>{head}\n{rows}</table></div>\n")
 }
 
-fn row(cells: &Vec<String>) -> String {
+fn row(cells: &[String]) -> String {
     format!("<tr><td>{}\n", cells.join("<td>"))
 }
