@@ -57,3 +57,11 @@ impl End {
         place().map_err(BenchError::system("pin the kernel's receive threads"))
     }
 }
+
+/// For tests: the right to load this machine's cores, one at a time.
+#[cfg(test)]
+pub fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static CORES: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    // A test that failed leaves nothing in it.
+    CORES.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

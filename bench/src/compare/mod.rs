@@ -199,12 +199,14 @@ mod tests {
     use pagewire_tools::lab;
 
     use super::*;
+    use crate::ends::alone;
 
     #[test]
     fn both_servers_and_the_raw_exchange_are_measured_and_charged() {
         if !lab::privileged() {
             return;
         }
+        let _alone = alone();
         if server::program().is_err() {
             let built =
                 Command::new(env!("CARGO")).args(["build", "--package", "pagewire"]).status();

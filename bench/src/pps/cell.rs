@@ -233,13 +233,14 @@ mod tests {
     use pagewire_tools::lab;
 
     use super::*;
-    use crate::pps::Placement;
+    use crate::{ends::alone, pps::Placement};
 
     #[test]
     fn frames_do_all_of_their_way_on_every_queue_in_every_kind_of_work() {
         if !lab::privileged() {
             return;
         }
+        let _alone = alone();
         let link = Link::up(Placement::Pinned).unwrap();
         for work in Work::ALL {
             let cell = Cell { work, bytes: 512, queues: 2 };
