@@ -10,7 +10,9 @@ mod figures;
 mod interrupt;
 mod ladder;
 mod pps;
+mod product;
 mod report;
+mod statistics;
 mod syscalls;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{BurstLoss, MemoryConfig, MemoryPort, memory_link};
+use crate::{BurstLoss, MemoryConfig, MemoryPort, RateStep, memory_link};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -77,6 +77,7 @@ fn the_same_seed_replays_and_another_does_not() {
         corruption: 0.1,
         duplication: 0.1,
         rate_bits_per_s: Some(1_000_000),
+        rate_step: Some(RateStep { bits_per_s: 500_000, period: 20 * MILLISECOND }),
         queue_bytes: Some(2_000),
         queue_frames: Some(30),
         delay: 20 * MILLISECOND,

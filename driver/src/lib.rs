@@ -33,7 +33,7 @@ pub use cause::{Cause, SteeringCounters};
 pub use delay_line::DelayLine;
 pub use frame::{CHUNK_CAPACITY, Frame, Pool};
 pub use impaired::{Impaired, ImpairmentCounters};
-pub use link_model::{Arrival, BurstLoss, Impairment, LinkCounters, LinkModel};
+pub use link_model::{Arrival, BurstLoss, Impairment, LinkCounters, LinkModel, RateStep};
 pub use memory::{MemoryConfig, MemoryPort, memory_link};
 pub use port::{
     BURST, Burst, Checksums, Flush, MacAddress, Port, PortCapabilities, PortCounters, TransferMode,

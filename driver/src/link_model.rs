@@ -21,6 +21,8 @@ pub struct Impairment {
     pub duplication: f64,
     /// How fast the link's queue drains, in bits of L2 frame per second; `None` is at once.
     pub rate_bits_per_s: Option<u64>,
+    /// A rate that takes turns with [`rate_bits_per_s`](Self::rate_bits_per_s). Means nothing without it.
+    pub rate_step: Option<RateStep>,
     /// What the queue holds in front of the rate, in bytes of L2 frame, the frame on its way out
     /// included; a frame that does not fit is dropped. `None` is without bound. Means nothing without a
     /// rate.
@@ -35,6 +37,15 @@ pub struct Impairment {
     pub reorder: f64,
     /// How long a reordered frame is held back.
     pub reorder_delay: Duration,
+}
+
+/// A rate that changes: for every second `period` it is another one, at first not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RateStep {
+    /// The other rate, in bits of L2 frame per second.
+    pub bits_per_s: u64,
+    /// For how long each of the two lasts.
+    pub period: Duration,
 }
 
 /// Loss in bursts: a link that is good or bad, and loses frames while it is bad (Gilbert 1960, Elliott
@@ -67,6 +78,10 @@ pub struct LinkCounters {
     pub queue_full: u64,
     /// Frames and twins held back.
     pub reordered: u64,
+    /// Frames and twins that were queued.
+    pub queued: u64,
+    /// How long these waited altogether for others in front of them, in nanoseconds.
+    pub waited_ns: u64,
 }
 
 /// When a frame is due at the far end of the link.
@@ -156,13 +171,16 @@ impl LinkModel {
     /// When a frame of `len` bytes is due that drains at the link's rate and then is under way; `None`
     /// if the queue is full.
     fn queue(&mut self, now: Instant, len: usize) -> Option<Instant> {
-        let departure = match self.impairment.rate_bits_per_s {
+        let departure = match self.rate(now) {
             None => now,
             Some(rate_bits_per_s) => {
                 if !self.has_room(now, len, rate_bits_per_s) {
                     self.counters.queue_full += 1;
                     return None;
                 }
+                let waits = self.drained.since(now).as_nanos();
+                self.counters.queued += 1;
+                self.counters.waited_ns += u64::try_from(waits).unwrap_or(u64::MAX);
                 self.drained = now.max(self.drained) + time_of(rate_bits_per_s, len);
                 if self.impairment.queue_frames.is_some() {
                     self.departures.push_back(self.drained);
@@ -178,6 +196,14 @@ impl LinkModel {
             due += self.impairment.reorder_delay;
         }
         Some(due)
+    }
+
+    /// The rate at this time, in bits per second.
+    fn rate(&self, now: Instant) -> Option<u64> {
+        let rate = self.impairment.rate_bits_per_s?;
+        let step = self.impairment.rate_step.filter(|step| !step.period.is_zero());
+        let other = step.filter(|step| u128::from(now.nanos()) / step.period.as_nanos() % 2 == 1);
+        Some(other.map_or(rate, |step| step.bits_per_s))
     }
 
     fn has_room(&mut self, now: Instant, len: usize, rate_bits_per_s: u64) -> bool {
@@ -236,6 +262,24 @@ mod tests {
         let lost = losses(BurstLoss { enter: 0.01, leave: 0.1, loss: 0.5 }, 1, 100_000);
         let count = lost.iter().filter(|&&lost| lost).count();
         assert!((4_200..4_900).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn a_rate_that_steps_is_the_other_one_every_second_time() {
+        let impairment = Impairment {
+            rate_bits_per_s: Some(8_000_000),
+            rate_step: Some(RateStep { bits_per_s: 1_000_000, period: Duration::from_secs(1) }),
+            ..Default::default()
+        };
+        let mut link = LinkModel::new(impairment, 1);
+        let mut takes_ms = |ms| {
+            let now = Instant::from_millis(ms);
+            (link.pass(now, &mut [0; 1_000]).frame.unwrap() - now).as_millis()
+        };
+        assert_eq!([0, 999, 1_100, 1_900, 2_100].map(&mut takes_ms), [1, 1, 8, 8, 1]);
+        assert_eq!((link.counters().queued, link.counters().waited_ns), (5, 0));
+        link.pass(Instant::from_millis(2_100), &mut [0; 1_000]);
+        assert_eq!(link.counters().waited_ns, 1_000_000);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! second, and the kernel's receive work of each side is done on that side's core. Beside each figure of
 //! the user stack stands the raw exchange of as many frames of the same size.
 //!
-//! - `cell`: what is asked; `order`: who is measured when; `statistics`: what runs come to.
-//! - `wire`: the lab; `server`: the server's process; `trial`: one run; `account`: who spent what.
+//! - `cell`: what is asked; `order`: who is measured when.
+//! - `wire`: the lab; `server`: how the server is started; `trial`: one run; `account`: who spent what.
 //! - `exchange`, `raw`: the limit.
 //! - `stages`: what a request costs stage by stage.
 //! - `report`: the tables and figures.
@@ -18,7 +18,6 @@ mod raw;
 mod report;
 mod server;
 mod stages;
-mod statistics;
 mod trial;
 mod wire;
 
@@ -38,7 +37,7 @@ use self::{
 use crate::{
     error::BenchError,
     figures::{self, Figure},
-    interrupt,
+    interrupt, product,
 };
 
 /// The user stack against kernel mode: what a request costs the server's side, on a lab of its own
@@ -85,7 +84,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     };
     let cells: Vec<_> = CELLS.into_iter().filter(chosen).collect();
     let most = cells.iter().map(|cell| cell.connections).max().ok_or_else(no_cell)?;
-    server::allow_descriptors(most);
+    product::allow_descriptors(most);
     let seconds = options.seconds.unwrap_or(if options.quick { 1 } else { 2 });
     let stage =
         Stage::set(&cells, interrupted, Duration::from_secs(seconds.into()), options.quick)?;
@@ -207,7 +206,7 @@ mod tests {
             return;
         }
         let _alone = alone();
-        if server::program().is_err() {
+        if product::program().is_err() {
             let built =
                 Command::new(env!("CARGO")).args(["build", "--package", "pagewire"]).status();
             assert!(built.unwrap().success());

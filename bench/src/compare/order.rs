@@ -1,6 +1,6 @@
 //! Who is measured when, and whose figures belong together.
 
-use super::statistics::Estimate;
+use crate::statistics::Estimate;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

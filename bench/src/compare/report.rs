@@ -8,11 +8,13 @@ use super::{
     exchange::Exchange,
     order::Subject,
     stages::Profile,
-    statistics::{Estimate, median},
     trial::Measured,
     wire::Link,
 };
-use crate::figures::Figure;
+use crate::{
+    figures::Figure,
+    statistics::{Estimate, median},
+};
 
 /// What the lines mean.
 pub const NOTES: &str = "

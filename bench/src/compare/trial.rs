@@ -1,8 +1,7 @@
 //! One run of one server in one cell.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -19,10 +18,13 @@ use super::{
     account::{Meter, Server, Spent},
     cell::{Cell, Client},
     order::Subject,
-    server::{self, Running},
+    server,
     wire::Link,
 };
-use crate::error::BenchError;
+use crate::{
+    error::BenchError,
+    product::{self, Running},
+};
 
 /// How much longer than its last full second a run takes, so that that one is counted.
 const SLACK: Duration = Duration::from_millis(150);
@@ -32,9 +34,6 @@ const SETTLING: Duration = Duration::from_millis(300);
 
 /// The folder of what is served, among those of the runs.
 const SERVED: &str = "served";
-
-/// Files repeat themselves after so much.
-const BLOCK_BYTES: usize = 1 << 20;
 
 /// What a run has come to.
 #[derive(Clone, Debug, Default)]
@@ -105,10 +104,10 @@ impl Stage {
         for cell in cells {
             let path = served.join(cell.file());
             if !path.exists() {
-                fill(&path, cell.bytes).map_err(&error)?;
+                product::fill(&path, cell.bytes).map_err(&error)?;
             }
         }
-        Ok(Self { program: server::program()?, folder, interrupted, time, quick })
+        Ok(Self { program: product::program()?, folder, interrupted, time, quick })
     }
 
     /// The server's program.
@@ -131,7 +130,7 @@ impl Stage {
     pub fn serve(&self, link: &Link, cell: &Cell, subject: Subject) -> Result<Running, BenchError> {
         let log = self.folder.path().join("server.log");
         let arguments = server::arguments(subject, cell, link, &self.folder.path().join(SERVED));
-        Running::start(link, &self.program, &arguments, &log)
+        Running::start(link.lab(), &self.program, &arguments, &log)
     }
 
     /// Runs a server and loads it.
@@ -191,7 +190,7 @@ impl Stage {
             connections: cell.connections,
             duration,
             close: cell.close,
-            ..Plan::new(&format!("http://{}/{}", server::ADDRESS, cell.file()))?
+            ..Plan::new(&format!("http://{}/{}", product::ADDRESS, cell.file()))?
         })
     }
 }
@@ -225,24 +224,4 @@ fn evaluate(samples: Vec<Sample>, first: usize, report: &Report) -> Result<Measu
         latency: [report.tally.quantile(0.5), report.tally.quantile(0.99)],
         failures,
     })
-}
-
-/// Makes a file of bytes that do not compress.
-fn fill(path: &Path, bytes: u64) -> io::Result<()> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    let block: Vec<u8> = words.take(BLOCK_BYTES / 8).flatten().collect();
-    let mut file = File::create(path)?;
-    let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
-    while left > 0 {
-        let len = left.min(block.len());
-        file.write_all(&block[..len])?;
-        left -= len;
-    }
-    Ok(())
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use pagewire_driver::{BurstLoss, Impairment};
+use pagewire_driver::{BurstLoss, Impairment, RateStep};
 use thiserror::Error;
 
-use super::units::{Bursts, HeldBack, Queue, Rate, Share, Span, whole};
+use super::units::{Bursts, HeldBack, Queue, Rate, RateSteps, Share, Span, whole};
 
 /// The link to emulate. The default asks for none.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
@@ -32,6 +32,12 @@ pub struct LinkConfig {
     /// without preamble, checksum and gap.
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
+
+    /// A rate that takes turns with --rate, and how long each lasts: 25mbit,2s
+    ///
+    /// The link begins with --rate. A queue of so many bdp is meant at --rate.
+    #[arg(long, value_name = "RATE,TIME", requires = "rate")]
+    pub rate_step: Option<RateSteps>,
 
     /// What waits in front of the rate before packets are dropped: 1bdp, 64k, 200p [default: 1bdp, but
     /// at least 64k]
@@ -120,6 +126,9 @@ impl LinkConfig {
             corruption: probability(self.corrupt),
             duplication: probability(self.duplicate),
             rate_bits_per_s: self.rate.map(|rate| rate.bits_per_s),
+            rate_step: self
+                .rate_step
+                .map(|step| RateStep { bits_per_s: step.rate.bits_per_s, period: step.period.0 }),
             queue_bytes,
             queue_frames,
             delay: span(self.delay),
@@ -155,6 +164,7 @@ impl LinkConfig {
             flag("delay", self.delay.as_ref()),
             flag("jitter", self.jitter.as_ref()),
             flag("rate", self.rate.as_ref()),
+            flag("rate-step", self.rate_step.as_ref()),
             flag("queue", self.queue.as_ref()),
             flag("loss", self.loss.as_ref()),
             flag("burst-loss", self.burst_loss.as_ref()),
@@ -197,7 +207,7 @@ mod tests {
 
     #[test]
     fn flags_ask_for_the_same_link_again() {
-        let all = "--delay=20ms --jitter=1ms --rate=100mbit --queue=1bdp --loss=1% \
+        let all = "--delay=20ms --jitter=1ms --rate=100mbit --rate-step=25mbit,2s --queue=1bdp --loss=1% \
                    --burst-loss=1%,8,90% --reorder=1%,5ms --duplicate=2% --corrupt=0.1% --seed=7";
         let link = parse(all);
         assert_eq!(link.flags().join(" "), all.split_whitespace().collect::<Vec<_>>().join(" "));

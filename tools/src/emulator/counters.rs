@@ -1,6 +1,6 @@
 //! What the link has done, for people and for tests.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use pagewire_driver::LinkCounters;
 
@@ -13,6 +13,10 @@ pub struct WayCounters {
     pub delivered: u64,
     /// Frames under way.
     pub underway: u64,
+    /// Bytes of TCP data that came.
+    pub data_bytes: u64,
+    /// Of these, bytes that had come before: sent again by their sender.
+    pub repeated_bytes: u64,
     /// Frames that the emulator was too slow to take.
     pub not_taken: u64,
     /// Frames that it had no memory for.
@@ -22,6 +26,16 @@ pub struct WayCounters {
 }
 
 impl WayCounters {
+    /// How long a frame waited for others in front of the rate, in the mean.
+    pub fn mean_wait(&self) -> Duration {
+        Duration::from_nanos(self.link.waited_ns / self.link.queued.max(1))
+    }
+
+    /// Which share of the TCP data was sent again.
+    pub fn repeated_share(&self) -> f64 {
+        self.repeated_bytes as f64 / self.data_bytes.max(1) as f64
+    }
+
     /// Frames lost that nobody asked to lose.
     pub fn failures(&self) -> u64 {
         self.not_taken + self.not_held + self.kick_lost
@@ -49,7 +63,14 @@ impl fmt::Display for WayCounters {
         ]
         .into_iter()
         .filter(|&(_, count)| count > 0)
-        .try_for_each(|(what, count)| write!(f, ", {count} {what}"))
+        .try_for_each(|(what, count)| write!(f, ", {count} {what}"))?;
+        if link.waited_ns > 0 {
+            write!(f, "; queued for {:.1} ms in the mean", self.mean_wait().as_secs_f64() * 1e3)?;
+        }
+        if self.data_bytes > 0 {
+            write!(f, "; {:.2}% of TCP data sent again", self.repeated_share() * 100.0)?;
+        }
+        Ok(())
     }
 }
 

@@ -11,9 +11,10 @@
 //!
 //! - `config`: what can be asked of the link.
 //! - `units`: the values of its flags.
-//! - `wire`: moves the frames.
+//! - `wire`: moves the frames; `bystander`: looks at what TCP senders send again.
 //! - `counters`: what it has done.
 
+mod bystander;
 mod config;
 mod counters;
 mod units;
@@ -38,7 +39,7 @@ pub use config::{LinkConfig, NoBdp};
 pub use counters::WayCounters;
 use pagewire_driver::{Impairment, XdpError};
 use thiserror::Error;
-pub use units::{BadValue, Bursts, HeldBack, Queue, Rate, Share, Span};
+pub use units::{BadValue, Bursts, HeldBack, Queue, Rate, RateSteps, Share, Span};
 use wire::Wire;
 
 /// How often the counters are made known.

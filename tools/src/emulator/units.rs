@@ -120,6 +120,37 @@ impl fmt::Display for Rate {
     }
 }
 
+/// Another rate, by turns.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RateSteps {
+    /// The other rate.
+    pub rate: Rate,
+    /// For how long each lasts.
+    pub period: Span,
+}
+
+impl FromStr for RateSteps {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let parse = || {
+            let (rate, period) = text.split_once(',')?;
+            let (rate, period) = (rate.parse().ok()?, period.parse::<Span>().ok()?);
+            (!period.0.is_zero()).then_some(Self { rate, period })
+        };
+        parse().ok_or_else(|| {
+            let wanted = "another rate and how long each of the two lasts, like 25mbit,2s";
+            BadValue { text: text.to_owned(), wanted }
+        })
+    }
+}
+
+impl fmt::Display for RateSteps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.rate, self.period)
+    }
+}
+
 /// The size of a queue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Queue {
@@ -251,6 +282,7 @@ mod tests {
             assert_eq!(prints_as::<Queue>(text), text);
         }
         assert_eq!(prints_as::<Queue>("1m"), "1024k");
+        assert_eq!(prints_as::<RateSteps>("25mbit,2s"), "25mbit,2s");
         assert_eq!(prints_as::<Bursts>("1%"), "1%,8,100%");
         assert_eq!(prints_as::<Bursts>("1%,20,90%"), "1%,20,90%");
         assert_eq!(prints_as::<HeldBack>("1%,5ms"), "1%,5ms");
@@ -270,6 +302,9 @@ mod tests {
         }
         for text in ["0p", "0bdp", "bdp", "12", "1g"] {
             assert_eq!(prints_as::<Queue>(text), "refused", "{text}");
+        }
+        for text in ["25mbit", "25mbit,0s", ",2s", "25mbit,2s,3s"] {
+            assert_eq!(prints_as::<RateSteps>(text), "refused", "{text}");
         }
         for text in ["1%,0.5", "100%", "50%,8,40%", "1%,8,90%,1", "1%,"] {
             assert_eq!(prints_as::<Bursts>(text), "refused", "{text}");

@@ -8,7 +8,7 @@ use pagewire_driver::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{EmulatorError, counters::WayCounters};
+use super::{EmulatorError, bystander::Bystander, counters::WayCounters};
 
 /// The longest sleep, after which a wish to stop is seen.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
@@ -51,6 +51,7 @@ struct Way {
     held_bytes: usize,
     /// Due, but the far side had no room.
     stuck: Option<Carried>,
+    bystander: Bystander,
     counters: WayCounters,
 }
 
@@ -138,6 +139,8 @@ impl Wire {
             let mut counters = way.counters;
             counters.link = way.link.counters();
             counters.underway = way.line.len() as u64;
+            counters.data_bytes = way.bystander.data_bytes;
+            counters.repeated_bytes = way.bystander.repeated_bytes;
             for port in &from.queues {
                 let port = port.counters();
                 counters.not_taken += port.no_memory + port.ring_full;
@@ -192,6 +195,7 @@ impl Way {
             line: DelayLine::default(),
             held_bytes: 0,
             stuck: None,
+            bystander: Bystander::new(),
             counters: WayCounters::default(),
         }
     }
@@ -203,6 +207,7 @@ impl Way {
             port.receive(now, burst);
             most = most.max(burst.len());
             for mut frame in burst.drain() {
+                self.bystander.see(frame.bytes());
                 let arrival = self.link.pass(now, frame.bytes_mut());
                 for due in [arrival.twin, arrival.frame].into_iter().flatten() {
                     self.carry(due, Carried { queue, bytes: frame.bytes().into() });
