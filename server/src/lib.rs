@@ -3,7 +3,8 @@
 //! - `args`, `config`, `failure`: what to do, checked once, and why it cannot be done.
 //! - `serve`: shards on their cores; `stop`: their end; `counters`: what they did.
 //! - `shard`: the loop between a [`Transport`](pagewire_stack::Transport) and the service.
-//! - `service`: requests to responses, of `http` (the protocol) and `content` (the files).
+//! - `service`: requests to responses, of `http` (the protocol), `content` (the files) and `site` (what
+//!   is served under which names, and by which rules).
 //! - `control`: the kernel's view of the network.
 
 pub mod args;
@@ -16,4 +17,5 @@ pub mod http;
 pub mod serve;
 pub mod service;
 pub mod shard;
+pub mod site;
 pub mod stop;

@@ -8,7 +8,6 @@
 //! looked at again shortly before that second is over, so that it seldom has to be waited for.
 
 mod cache;
-mod media;
 mod resolve;
 #[cfg(test)]
 mod tests;

@@ -16,8 +16,10 @@ use rustix::{
 };
 use thiserror::Error;
 
-use super::media;
-use crate::http::{Status, response::EntityFields};
+use crate::{
+    http::{Status, response::EntityFields},
+    site::{SiteError, SiteId, Sites, config::SiteConfig},
+};
 
 const INDEX: &[u8] = b"index.html";
 
@@ -79,6 +81,9 @@ pub enum RootError {
         /// Why not.
         source: io::Error,
     },
+    /// What is to be served is described in a way that cannot be meant.
+    #[error(transparent)]
+    Sites(#[from] SiteError),
 }
 
 /// The directory that is served. Nothing outside it is ever opened: the kernel refuses to resolve a
@@ -86,6 +91,7 @@ pub enum RootError {
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
+    sites: Sites,
 }
 
 impl Root {
@@ -96,8 +102,9 @@ impl Root {
     /// If it is no directory or may not be read.
     pub fn open(path: &Path) -> Result<Self, RootError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let sites = Sites::build(&[SiteConfig::of_directory(path)])?;
         rustix::fs::open(path, flags, Mode::empty())
-            .map(|directory| Self { directory })
+            .map(|directory| Self { directory, sites })
             .map_err(|error| RootError::Unreadable { path: path.into(), source: error.into() })
     }
 
@@ -143,7 +150,8 @@ impl Root {
         }
         let object = FileObject::load(file).map_err(|error| errno(&error))?;
         let identity = object.identity();
-        let content_type = media::content_type(path);
+        let site = self.sites.get(SiteId::default()).ok_or(Errno::NOENT)?;
+        let content_type = site.policy(&[b"/", path].concat()).media_type(path);
         let fields = EntityFields::new(&content_type, &etag(identity), last_modified(identity));
         Ok(Look::Found(Resource::File(FileEntry { object, fields })))
     }

@@ -96,11 +96,16 @@ const ENCODED: &AsciiSet = &CONTROLS
 /// be taken for another host (`//host/`).
 pub fn write_directory_target(key: &[u8], query: &[u8], out: &mut Vec<u8>) {
     out.push(b'/');
-    for piece in percent_encode(key, ENCODED) {
-        out.extend_from_slice(piece.as_bytes());
-    }
+    encode(key, out);
     out.push(b'/');
     out.extend_from_slice(query);
+}
+
+/// Appends a decoded path as it stands in an address.
+pub fn encode(path: &[u8], out: &mut Vec<u8>) {
+    for piece in percent_encode(path, ENCODED) {
+        out.extend_from_slice(piece.as_bytes());
+    }
 }
 
 #[cfg(test)]
