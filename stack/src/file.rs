@@ -14,7 +14,7 @@ use std::{
     },
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -72,6 +72,8 @@ pub struct FileObject {
     backing: Backing,
     /// Never used twice in a process.
     serial: u64,
+    /// Its file was seen to have changed. Written once at most, so cores may share it.
+    outdated: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -119,7 +121,7 @@ impl FileObject {
     fn with(identity: Identity, backing: Backing) -> Arc<Self> {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { identity, backing, serial })
+        Arc::new(Self { identity, backing, serial, outdated: AtomicBool::new(false) })
     }
 
     /// Its length in bytes.
@@ -165,9 +167,20 @@ impl FileObject {
             Backing::Memory(_) => true,
             Backing::Mapped { file, mapping } => {
                 let now = file.metadata().map(|metadata| Identity::of(&metadata));
-                !mapping.is_damaged() && now.is_ok_and(|now| now.same_content(&self.identity))
+                let is_current =
+                    !mapping.is_damaged() && now.is_ok_and(|now| now.same_content(&self.identity));
+                if !is_current {
+                    self.outdated.store(true, Ordering::Relaxed);
+                }
+                is_current
             }
         }
+    }
+
+    /// Whether it is known already that the file is not what was opened, or that its bytes cannot be
+    /// had: it is to be opened again. Asks nobody.
+    pub fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed) || self.is_damaged()
     }
 
     /// How many objects of this process have a mapping and a descriptor.
@@ -235,7 +248,9 @@ mod tests {
         assert!(object.memory().is_none());
         assert!(object.is_current());
         file.write_all(b"more").unwrap();
+        assert!(!object.is_outdated(), "nobody has looked");
         assert!(!object.is_current());
+        assert!(object.is_outdated());
         let object = FileObject::load(file.reopen().unwrap()).unwrap();
         assert!(object.is_current());
         file.as_file().set_len(3).unwrap();

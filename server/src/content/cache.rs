@@ -134,6 +134,7 @@ impl Content {
         let known = self
             .cache
             .get(key)
+            .filter(|cached| !cached.resource.is_outdated())
             .map(|cached| (Arc::clone(&cached.resource), now.since(cached.looked_at.get())));
         match known {
             Some((resource, age)) if age < RENEWED => Some(resource),

@@ -43,6 +43,11 @@ impl Resource {
         }
     }
 
+    /// Whether a transfer has met with a change of the file since it was looked at.
+    pub(super) fn is_outdated(&self) -> bool {
+        matches!(self, Self::File(file) if file.object.is_outdated())
+    }
+
     /// Whether this is a fact about the directory, rather than a want of means to look.
     pub(super) fn is_lasting(&self) -> bool {
         !matches!(self, Self::Refused(Status::Unavailable | Status::InternalError))
@@ -145,7 +150,9 @@ impl Root {
             return Ok(refused(Status::Forbidden));
         }
         let identity = Identity::of(&metadata);
-        if matches!(known, Some(Resource::File(file)) if *file.object.identity() == identity) {
+        let is_same =
+            |file: &FileEntry| *file.object.identity() == identity && !file.object.is_outdated();
+        if matches!(known, Some(Resource::File(file)) if is_same(file)) {
             return Ok(Look::Unchanged);
         }
         let object = FileObject::load(file).map_err(|error| errno(&error))?;

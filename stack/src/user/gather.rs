@@ -11,8 +11,9 @@ use crate::{CloseReason, FileObject};
 
 /// Fills `payload` with the stream's bytes from `offset` on and returns their sum.
 ///
-/// The last bytes of a file range count only if the file is still what it was when it was opened, so a
-/// response whose file was cut or replaced on the way is never completed.
+/// The last bytes of a file range count only if the file is still what it was when it was opened, and so
+/// does whatever is sent again of it after them: a response whose file was cut or rewritten on the way is
+/// never completed.
 ///
 /// # Errors
 ///
@@ -31,7 +32,11 @@ pub fn gather(tx: &TxMap, offset: u64, payload: &mut [u8]) -> Result<Sum, CloseR
             }
             Some(Stretch::File { range, start, len, is_last }) => {
                 let part = copy(&range.object, start, &mut rest[..len])?;
-                if is_last && !range.object.is_current() {
+                let end = offset + (filled + len) as u64;
+                if is_last {
+                    tx.complete(end);
+                }
+                if tx.is_completed(end) && !range.object.is_current() {
                     return Err(CloseReason::ContentChanged);
                 }
                 sum = sum + part.at(filled);

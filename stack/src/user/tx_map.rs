@@ -3,7 +3,7 @@
 //! Offsets count the stream's bytes from its first, in 64 bits. The map is the retransmission buffer:
 //! the parts are kept until their last byte is acknowledged, and any byte in between can be had again.
 
-use std::collections::VecDeque;
+use std::{cell::Cell, collections::VecDeque};
 
 use crate::{FileRange, Part, Parts};
 
@@ -20,6 +20,8 @@ pub struct TxMap {
     enqueued: u64,
     /// Offset of the first byte not yet acknowledged.
     acknowledged: u64,
+    /// Offset up to which file ranges have had their last byte sent.
+    completed: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -131,6 +133,17 @@ impl TxMap {
         let run = self.parts.iter().skip(index);
         let run = run.take_while(|piece| matches!(piece.part, Part::Bytes(_)));
         run.last().map_or(offset, Piece::end)
+    }
+
+    /// Takes note that a file range that ends at `offset` has had its last byte sent.
+    pub fn complete(&self, offset: u64) {
+        self.completed.set(self.completed.get().max(offset));
+    }
+
+    /// Whether the file range that has the byte before `offset` has had its last byte sent: what is sent
+    /// of it from now on may be all that its response lacks.
+    pub fn is_completed(&self, offset: u64) -> bool {
+        offset <= self.completed.get()
     }
 
     /// Forgets everything. Buffers go to `recycled`.

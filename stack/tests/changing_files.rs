@@ -1,0 +1,78 @@
+//! Files that change between the first and the last time that their bytes are sent by the user-level
+//! stack.
+
+mod common;
+
+use std::{io::Write, os::unix::fs::FileExt, thread, time::Duration};
+
+use common::{
+    Seen,
+    scene::{Scene, acknowledge, both, pattern},
+};
+use pagewire_stack::{CloseReason, ConnectionId, Event, FileObject, FileRange, Part, Transport};
+
+/// Larger than what is held in memory, and few segments.
+const LEN: usize = 12_000;
+
+/// Submits a file and returns it with the segments that come at once.
+fn send_file(scene: &mut Scene, id: ConnectionId) -> (tempfile::NamedTempFile, Vec<Seen>) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&pattern(LEN)).unwrap();
+    let object = FileObject::load(file.reopen().unwrap()).unwrap();
+    let range = FileRange { object, start: 0, len: LEN as u64 };
+    scene.stack.submit(id, &mut vec![Part::File(range)]).unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..1_000 {
+        seen.extend(scene.turn());
+        let Some(last) = seen.last() else {
+            thread::sleep(Duration::from_millis(2));
+            continue;
+        };
+        let next = last.sequence.wrapping_add(last.payload.len() as u32);
+        if seen.iter().map(|seen| seen.payload.len()).sum::<usize>() == LEN {
+            return (file, seen);
+        }
+        seen.extend(scene.send(acknowledge(next)));
+    }
+    panic!("the file was not sent");
+}
+
+#[test]
+fn what_is_sent_again_is_what_was_opened() {
+    both(|mut scene| {
+        let (id, start) = scene.open(60_000);
+        let (_file, _) = send_file(&mut scene, id);
+        let again = scene.after(Duration::from_secs(4));
+        assert!(again.iter().any(|seen| !seen.payload.is_empty()), "it is sent again");
+        for seen in again {
+            let at = seen.sequence.wrapping_sub(start) as usize;
+            assert!(seen.payload == pattern(LEN)[at..at + seen.payload.len()], "at {at}");
+        }
+    });
+}
+
+#[test]
+fn a_response_that_lacks_a_segment_is_not_completed_from_a_changed_file() {
+    both(|mut scene| {
+        let (id, _) = scene.open(60_000);
+        let (file, _) = send_file(&mut scene, id);
+        scene.events.clear();
+        // The last byte has been sent; what is not acknowledged is to be sent again.
+        file.as_file().write_all_at(&[0xee; LEN], 0).unwrap();
+        let again = scene.after(Duration::from_secs(4));
+        assert!(again.iter().all(|seen| seen.payload.is_empty()), "bytes of another version");
+        assert!(again.iter().any(|seen| seen.flags.contains('R')), "{again:?}");
+        assert!(scene.events.contains(&Event::Closed(id, CloseReason::ContentChanged)));
+    });
+}
+
+#[test]
+fn a_response_that_lacks_a_segment_is_not_completed_from_a_file_cut_inside_its_page() {
+    both(|mut scene| {
+        let (id, _) = scene.open(60_000);
+        let (file, _) = send_file(&mut scene, id);
+        file.as_file().set_len(LEN as u64 - 100).unwrap();
+        let again = scene.after(Duration::from_secs(4));
+        assert!(again.iter().all(|seen| seen.payload.is_empty()), "zeros that no version has");
+    });
+}
