@@ -64,6 +64,8 @@ counters! {
     TimedOut: "peer timed out",
     /// Connections that could not be opened.
     Unreachable: "unreachable",
+    /// Idle connections closed to make room for others.
+    Displaced: "displaced",
     /// Connections cut because the file changed while it was sent.
     ContentChanged: "content changed",
     /// Connections cut because the file could not be read.
@@ -110,6 +112,7 @@ impl Counters {
             CloseReason::Reset => Counter::Reset,
             CloseReason::TimedOut => Counter::TimedOut,
             CloseReason::Unreachable => Counter::Unreachable,
+            CloseReason::Displaced => Counter::Displaced,
             CloseReason::ContentChanged => Counter::ContentChanged,
             CloseReason::ContentUnreadable => Counter::ContentUnreadable,
         };

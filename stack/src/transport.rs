@@ -62,6 +62,8 @@ pub enum CloseReason {
     TimedOut,
     /// The peer refused it, or it or the way to it is unreachable.
     Unreachable,
+    /// It was idle, and another connection needed its place.
+    Displaced,
     /// The file behind a response shrank or changed while it was being sent.
     ContentChanged,
     /// The file behind a response could not be read.

@@ -68,12 +68,14 @@ impl Port for Spray {
 }
 
 /// The server's shards, and the far ends of their queues.
-fn shards(count: usize) -> (Vec<UserStack<MemoryPort>>, Vec<MemoryPort>) {
+fn shards(count: usize, embryonic: usize) -> (Vec<UserStack<MemoryPort>>, Vec<MemoryPort>) {
     let link = || memory_link(MemoryConfig::default()).unwrap();
     let (near, far): (Vec<_>, Vec<_>) = (0..count).map(|_| link()).unzip();
     let stacks = near.into_iter().zip(Mesh::new(count));
     let stacks = stacks.map(|(port, mesh)| {
-        UserStack::new(port, Instant::ZERO, config(1, Some(80), mesh)).unwrap()
+        let mut config = config(1, Some(80), mesh);
+        config.limits.embryonic = embryonic;
+        UserStack::new(port, Instant::ZERO, config).unwrap()
     });
     (stacks.collect(), far)
 }
@@ -84,8 +86,17 @@ fn pattern(len: usize) -> Vec<u8> {
 
 #[test]
 fn a_flow_that_hops_with_every_packet_goes_on_and_opens_once() {
+    hop_with_every_packet(64);
+}
+
+#[test]
+fn a_cookie_is_taken_once_whichever_queue_it_comes_back_on() {
+    hop_with_every_packet(0);
+}
+
+fn hop_with_every_packet(embryonic: usize) {
     for seed in 0..20 {
-        let (mut stacks, queues) = shards(4);
+        let (mut stacks, queues) = shards(4, embryonic);
         let capabilities = *queues[0].capabilities();
         let spray = Spray { queues, random: Random::new(seed), capabilities };
         let client_config = config(2, None, Mesh::new(1).remove(0));
@@ -144,6 +155,8 @@ fn a_flow_that_hops_with_every_packet_goes_on_and_opens_once() {
         assert_eq!(received, [50_000; 8], "seed {seed}");
         let hopped: u64 = stacks.iter().map(|stack| stack.counters().hopped_in).sum();
         assert!(hopped > 50, "seed {seed}: {hopped}");
+        let cookies: u64 = stacks.iter().map(|stack| stack.counters().cookies_accepted).sum();
+        assert_eq!(cookies, if embryonic == 0 { 8 } else { 0 }, "seed {seed}");
         let resets: u64 = stacks.iter().map(|stack| stack.counters().resets_sent).sum();
         assert_eq!(resets, 0, "seed {seed}");
     }
@@ -159,7 +172,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let (stacks, mut far) = shards(2);
+        let (stacks, mut far) = shards(2, 64);
         let second = far.pop().unwrap();
         let first = far.pop().unwrap();
         let peers = [Peer::new(first, false), Peer::new(second, false)];

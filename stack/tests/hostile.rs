@@ -65,7 +65,7 @@ proptest! {
                 acknowledgement: one.acknowledgement.map(|number| number.wrapping_add(last)),
                 window: one.window,
                 payload: &payload[..one.payload],
-                timestamps: None,
+                ..Sent::default()
             });
             if let Some((at, bits)) = one.flip {
                 let at = at % frame.len();

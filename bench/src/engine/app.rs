@@ -42,6 +42,7 @@ pub fn stack_on_link(
         listen: Some(segment::PORT),
         limits: UserLimits {
             connections: connections + 64,
+            connections_per_source: connections + 64,
             receive_window: 1_024,
             ..UserLimits::default()
         },

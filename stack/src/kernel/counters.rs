@@ -46,6 +46,8 @@ pub struct ClosedCounters {
     pub timed_out: u64,
     /// Refused or unreachable.
     pub unreachable: u64,
+    /// Idle, to make room.
+    pub displaced: u64,
     /// The file shrank or changed.
     pub content_changed: u64,
     /// The file could not be read.
@@ -61,6 +63,7 @@ impl ClosedCounters {
             CloseReason::Reset => &mut self.reset,
             CloseReason::TimedOut => &mut self.timed_out,
             CloseReason::Unreachable => &mut self.unreachable,
+            CloseReason::Displaced => &mut self.displaced,
             CloseReason::ContentChanged => &mut self.content_changed,
             CloseReason::ContentUnreadable => &mut self.content_unreadable,
         } += 1;
@@ -73,6 +76,7 @@ impl ClosedCounters {
             + self.reset
             + self.timed_out
             + self.unreachable
+            + self.displaced
             + self.content_changed
             + self.content_unreadable
     }

@@ -29,6 +29,14 @@ impl ServedAddress {
 pub struct UserLimits {
     /// Most connections of this core.
     pub connections: usize,
+    /// Most accepted connections of one source: an IPv4 address or an IPv6 /64.
+    pub connections_per_source: usize,
+    /// Most accepted connections in a handshake. Beyond it SYNs are answered with cookies.
+    pub embryonic: usize,
+    /// The same of one source.
+    pub embryonic_per_source: usize,
+    /// Most connections with nothing pending. Beyond it the one unheard for longest is closed.
+    pub idle: usize,
     /// Receive window of a connection in bytes, at most 65,535.
     pub receive_window: usize,
     /// Most bytes that wait unconsumed on a connection.
@@ -45,6 +53,10 @@ impl Default for UserLimits {
     fn default() -> Self {
         Self {
             connections: 65_536,
+            connections_per_source: 16_384,
+            embryonic: 4_096,
+            embryonic_per_source: 1_024,
+            idle: usize::MAX,
             receive_window: 4_096,
             head: 16_384,
             handshake: Duration::from_secs(10),

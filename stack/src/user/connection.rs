@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use pagewire_driver::{Instant, MacAddress};
 
-use super::{config::UserLimits, flow_table::Flow, sequence::ahead, tx_map::TxMap};
+use super::{
+    config::UserLimits, flow_table::Flow, handshake::SynOptions, sequence::ahead, tx_map::TxMap,
+};
 use crate::{CloseReason, ConnectionId};
 
 /// Where a connection is in its life. TCP's own state is the socket's.
@@ -52,6 +54,10 @@ pub struct Connection {
     pub peer_closed: bool,
     /// Whether the socket has been told to send a FIN.
     pub fin_queued: bool,
+    /// Whether something was received since the caller last submitted.
+    pub asked: bool,
+    /// Whether it is counted as idle.
+    pub idle: bool,
     /// Whether it is in the list of connections that may have something to send.
     pub ready: bool,
     /// Whether it has received something since its timer was last set.
@@ -81,6 +87,8 @@ pub struct SequenceState {
     pub initial_received: u32,
     /// Bytes taken out of the socket's receive buffer, modulo 2^32.
     pub drained: u32,
+    /// What the peer's SYN offered.
+    pub offered: SynOptions,
     /// The next sequence number expected from the peer.
     pub receive_next: u32,
     /// The peer's latest timestamp, if it sends any (RFC 7323).
@@ -106,6 +114,8 @@ impl Connection {
             holds_back: false,
             peer_closed: false,
             fin_queued: false,
+            asked: false,
+            idle: false,
             ready: false,
             unanswered: false,
             sequence: SequenceState::default(),
@@ -146,6 +156,11 @@ impl Connection {
     /// Whether incoming bytes have nobody to go to.
     pub fn discards(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Aborting(_))
+    }
+
+    /// Whether there is neither a request without an answer nor anything in flight.
+    pub fn has_nothing_pending(&self) -> bool {
+        !self.asked && !self.holds_back && self.tx.pending() == 0 && self.unconsumed().is_empty()
     }
 
     /// Received bytes that are not consumed.

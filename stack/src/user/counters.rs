@@ -50,6 +50,8 @@ causes! {
     SynOnConnection => "SYN on a live connection",
     /// A timestamp older than the last one (PAWS, RFC 7323 section 5).
     OldTimestamp => "timestamp older than the last one",
+    /// A source has as many connections as it may have.
+    SourceLimit => "too many connections of one source",
     /// No slot for a new connection.
     NoSlot => "no slot for a new connection",
     /// No frame for a reply, which the peer will ask for again.
@@ -75,6 +77,18 @@ pub struct UserCounters {
     pub closed: u64,
     /// Handshakes that were given up.
     pub embryonic_expired: u64,
+    /// SYNs answered with a cookie, since too many handshakes were going on.
+    pub cookies_sent: u64,
+    /// Connections opened by a cookie that came back.
+    pub cookies_accepted: u64,
+    /// ACKs of no connection, while cookies were out, that brought none of ours back.
+    pub cookies_failed: u64,
+    /// Idle connections closed to make room.
+    pub idle_evicted: u64,
+    /// Challenge ACKs sent (RFC 5961).
+    pub challenges_sent: u64,
+    /// Challenge ACKs not sent since there had been too many.
+    pub challenges_withheld: u64,
     /// Segments received and accepted by the parser.
     pub segments_received: u64,
     /// Segments sent, retransmissions included.

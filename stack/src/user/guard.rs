@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pagewire_driver::Instant;
+use pagewire_driver::{Instant, Random};
 
 use super::{
     connection::SequenceState,
@@ -79,6 +79,49 @@ pub fn judge(
 /// 3.10.7.4). An old one, or one made up by a stranger, must not renew the timestamp.
 fn reaches(state: &SequenceState, segment: &Segment<'_>) -> bool {
     ahead(segment.sequence.wrapping_add(segment.sequence_len()), state.receive_next) >= 0
+}
+
+/// Whether the segment is the SYN that the handshake began with.
+pub fn is_syn_again(state: &SequenceState, segment: &Segment<'_>) -> bool {
+    segment.flags & (flags::SYN | flags::ACK) == flags::SYN
+        && segment.sequence == state.initial_received
+}
+
+/// Whether the segment may be the SYN or SYN-ACK that answers our SYN (RFC 9293 section 3.10.7.3).
+pub fn may_begin(state: &SequenceState, segment: &Segment<'_>) -> bool {
+    segment.has(flags::SYN)
+        && (!segment.has(flags::ACK) || segment.acknowledgement == state.sent_end)
+}
+
+/// How many challenge ACKs one core sends in a second, all connections together (RFC 5961 section 10).
+/// The number is drawn anew for each second, so that a stranger learns nothing from when it is used up.
+#[derive(Debug)]
+pub struct ChallengeBudget {
+    second: u64,
+    left: u64,
+    random: Random,
+}
+
+/// Fewest challenge ACKs of a second, and how many more there may be.
+const CHALLENGES: (u64, u64) = (500, 1_000);
+
+impl ChallengeBudget {
+    /// A budget from a secret random number.
+    pub fn new(secret: u64) -> Self {
+        Self { second: 0, left: CHALLENGES.0, random: Random::new(secret) }
+    }
+
+    /// Takes one, if there is one left.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let second = now.millis() / 1_000;
+        if second != self.second {
+            self.second = second;
+            self.left = CHALLENGES.0 + self.random.below(CHALLENGES.1);
+        }
+        let has = self.left > 0;
+        self.left -= u64::from(has);
+        has
+    }
 }
 
 fn challenge(state: &mut SequenceState, now: Instant, cause: DropCause) -> Verdict {
@@ -188,6 +231,17 @@ mod tests {
         assert!(!renewed(flags::ACK, 1_001, 1));
         assert!(!renewed(flags::ACK, 1_000u32.wrapping_sub(FAR - 1), 1));
         assert!(!renewed(0, 1_000, 0), "smoltcp drops what acknowledges nothing");
+    }
+
+    #[test]
+    fn challenges_of_all_connections_together_are_bounded_by_a_changing_number() {
+        let mut budget = ChallengeBudget::new(7);
+        let counts = [1, 2, 3].map(|second| {
+            let now = Instant::from_millis(second * 1_000);
+            (0..10_000).filter(|_| budget.take(now)).count()
+        });
+        assert!(counts.iter().all(|count| (500..1_500).contains(count)), "{counts:?}");
+        assert!(counts[0] != counts[1] || counts[1] != counts[2], "{counts:?}");
     }
 
     #[test]

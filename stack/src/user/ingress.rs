@@ -1,13 +1,11 @@
 //! The receive side of a turn: whose packet is it, and may its socket see it?
 
 use pagewire_driver::{BURST, Burst, Instant, Port};
-use smoltcp::wire::IpListenEndpoint;
 
 use super::{
     Connection, DropCause, Phase, UserStack,
     emit::Emitted,
     guard::{self, Verdict},
-    isn::IsnGenerator,
     mesh::{MOST_SHARDS, Message},
     packet::{self, Parsed, Segment, flags},
     prefetch::prefetch,
@@ -125,18 +123,22 @@ impl<P: Port> UserStack<P> {
     }
 
     /// A segment of a connection that is here.
-    fn known(&mut self, now: Instant, slot: u32, segment: &Segment<'_>) {
+    pub(super) fn known(&mut self, now: Instant, slot: u32, segment: &Segment<'_>) {
         let window = self.limits.receive_window as u32;
         let connection = &mut self.connections[slot as usize];
-        if !matches!(connection.phase, Phase::Embryonic | Phase::Connecting) {
+        if connection.phase != Phase::Connecting {
             let unacknowledged = connection.unacknowledged();
+            let is_embryonic = connection.phase == Phase::Embryonic;
             let state = &mut connection.sequence;
             match guard::judge(state, now, segment, unacknowledged, window) {
                 Verdict::Pass => {}
                 Verdict::Drop(cause) => return self.counters.drop_frame(cause),
                 Verdict::Challenge(cause) => {
                     self.counters.drop_frame(cause);
-                    return self.acknowledge_again(now, slot);
+                    if is_embryonic && guard::is_syn_again(state, segment) {
+                        return self.answer_again(now, slot);
+                    }
+                    return self.challenge(now, slot);
                 }
             }
         }
@@ -145,7 +147,8 @@ impl<P: Port> UserStack<P> {
         if says_nothing_of_fin(connection, segment) {
             return;
         }
-        if connection.phase == Phase::Connecting && segment.has(flags::SYN) {
+        if connection.phase == Phase::Connecting && guard::may_begin(&connection.sequence, segment)
+        {
             connection.sequence.begin_receiving(segment);
         }
         let mut device = self.scratch.device(segment.packet);
@@ -158,9 +161,15 @@ impl<P: Port> UserStack<P> {
 
     /// A segment of no connection that is here.
     fn unknown(&mut self, now: Instant, segment: &Segment<'_>, hash: u64, origin: Origin) {
+        let mut after = None;
         match self.time_wait.answer(now, segment) {
-            Answer::NotHere | Answer::Reopen => {}
+            Answer::NotHere => {}
+            Answer::Reopen(last) => after = Some(last),
             Answer::Ignore => return,
+            Answer::Acknowledge(..) if !self.challenges.take(now) => {
+                self.counters.challenges_withheld += 1;
+                return;
+            }
             Answer::Acknowledge(sequence, acknowledgement) => {
                 let bare = BareSegment {
                     sequence,
@@ -176,8 +185,14 @@ impl<P: Port> UserStack<P> {
             }
         }
         let opens = segment.has(flags::SYN) && !segment.has(flags::ACK);
-        if opens && self.listen == Some(segment.flow.local.port()) && self.serves(segment) {
-            return self.accept(now, segment, hash);
+        if opens && self.is_for_listener(segment) {
+            return self.accept(now, segment, hash, after);
+        }
+        if self.accept_cookie(now, segment, hash) {
+            if let Origin::Question { from, number } = origin {
+                let _ = self.mesh.send(from, Message::Answer { number, known: true });
+            }
+            return;
         }
         match origin {
             Origin::Question { from, number } => {
@@ -212,6 +227,7 @@ impl<P: Port> UserStack<P> {
     /// Resets a segment of no connection.
     fn refuse(&mut self, now: Instant, segment: &Segment<'_>) {
         self.counters.drop_frame(DropCause::NoConnection);
+        self.note_failed_cookie(now, segment);
         if segment.has(flags::RST) || !self.serves(segment) {
             return;
         }
@@ -219,40 +235,17 @@ impl<P: Port> UserStack<P> {
         self.send_own(now, segment.flow.peer.ip(), |packet| reply::reset(packet, segment));
     }
 
-    fn serves(&self, segment: &Segment<'_>) -> bool {
+    pub(super) fn serves(&self, segment: &Segment<'_>) -> bool {
         self.addresses.iter().any(|served| served.address() == segment.flow.local.ip())
     }
 
-    /// A SYN for the port that we listen on.
-    fn accept(&mut self, now: Instant, segment: &Segment<'_>, hash: u64) {
-        let Some(slot) = self.take_slot() else {
-            return self.counters.drop_frame(DropCause::NoSlot);
-        };
-        if !self.flows.insert(hash, slot) {
-            self.vacant.push(slot);
-            return self.counters.drop_frame(DropCause::NoSlot);
-        }
-        let flow = segment.flow;
-        let connection = &mut self.connections[slot as usize];
-        connection.occupy(now, flow, hash, Phase::Embryonic);
-        connection.sequence.begin_receiving(segment);
-        self.open_socket(slot);
-        let endpoint =
-            IpListenEndpoint { addr: Some(flow.local.ip().into()), port: flow.local.port() };
-        let listening = self.arena.with(slot, |socket| socket.listen(endpoint).is_ok());
-        let isn = self.isn.isn(now, &flow);
-        let mut interface = IsnGenerator::interface(isn, &self.cidrs, &mut self.scratch);
-        let mut device = self.scratch.device(segment.packet);
-        self.arena.ingress(slot, &mut interface, smoltcp_time(now), &mut device);
-        if !listening || self.arena.with(slot, |socket| socket.is_listening()) {
-            self.counters.drop_frame(DropCause::MalformedSegment);
-            return self.release(slot, crate::CloseReason::Aborted);
-        }
-        self.mark_ready(slot);
-    }
-
     /// Sends what was received so far again: a challenge ACK (RFC 5961).
-    fn acknowledge_again(&mut self, now: Instant, slot: u32) {
+    fn challenge(&mut self, now: Instant, slot: u32) {
+        if !self.challenges.take(now) {
+            self.counters.challenges_withheld += 1;
+            return;
+        }
+        self.counters.challenges_sent += 1;
         let tsval = self.timestamp(now);
         let window = self.arena.with(slot, |socket| {
             u16::try_from(socket.recv_capacity() - socket.recv_queue()).unwrap_or(u16::MAX)

@@ -13,10 +13,12 @@
 //!
 //! [`poll`]: crate::Transport::poll
 
+mod admission;
 mod arena;
 mod checksum;
 mod config;
 mod connection;
+mod cookie;
 mod copy_sum;
 mod counters;
 mod device;
@@ -25,9 +27,11 @@ mod emit;
 mod flow_table;
 mod gather;
 mod guard;
+mod handshake;
 mod ingress;
 mod isn;
 mod link;
+mod listener;
 mod mesh;
 mod neighbor;
 mod packet;
@@ -53,10 +57,13 @@ use pagewire_driver::{Burst, Instant, Port};
 use smoltcp::{iface::Interface, wire::IpCidr};
 
 use self::{
+    admission::Admission,
     arena::Arena,
     connection::{Connection, Phase},
+    cookie::Cookies,
     device::Scratch,
     flow_table::{FlowKey, FlowTable},
+    guard::ChallengeBudget,
     isn::IsnGenerator,
     mesh::Questions,
     neighbor::Neighbors,
@@ -85,6 +92,13 @@ pub struct UserStack<P: Port> {
     interface: Interface,
     cidrs: Vec<IpCidr>,
     isn: IsnGenerator,
+    cookies: Cookies,
+    /// Until when an ACK of no connection may be one of a cookie that was damaged or forged.
+    cookies_until: Option<Instant>,
+    admission: Admission,
+    /// Connections with nothing pending.
+    idle: usize,
+    challenges: ChallengeBudget,
 
     arena: Arena,
     connections: Vec<Connection>,
@@ -155,6 +169,11 @@ impl<P: Port> UserStack<P> {
             interface,
             cidrs,
             isn: IsnGenerator::new(),
+            cookies: Cookies::new(),
+            cookies_until: None,
+            admission: Admission::default(),
+            idle: 0,
+            challenges: ChallengeBudget::new(random(6)),
             arena: Arena::new(limits.connections, limits.receive_window)?,
             connections: Vec::new(),
             vacant: Vec::new(),
@@ -215,6 +234,8 @@ impl<P: Port> UserStack<P> {
         connection.tx.clear(&mut self.part_buffers);
         let received = std::mem::take(&mut connection.received);
         connection.phase = Phase::Vacant;
+        self.idle -= usize::from(std::mem::take(&mut connection.idle));
+        self.admission.end(slot, connection.flow.peer.ip().into());
         connection.generation = connection.generation.wrapping_add(1);
         self.flows.remove(connection.hash, slot);
         self.wheel.cancel(slot);

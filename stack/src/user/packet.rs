@@ -60,6 +60,22 @@ impl Segment<'_> {
         self.flags & flags == flags
     }
 
+    /// The window field, unscaled.
+    pub fn window(&self) -> u16 {
+        be16(self.packet, self.tcp_start() + 14)
+    }
+
+    /// The bytes of the TCP options.
+    pub fn options(&self) -> &[u8] {
+        let tcp = &self.packet[self.tcp_start()..];
+        &tcp[20..usize::from(tcp[12] >> 4) * 4]
+    }
+
+    /// Where the TCP header begins in the packet.
+    fn tcp_start(&self) -> usize {
+        if self.flow.peer.is_ipv4() { usize::from(self.packet[0] & 0xf) * 4 } else { 40 }
+    }
+
     /// Sequence numbers that the segment occupies (RFC 9293 section 3.4).
     pub fn sequence_len(&self) -> u32 {
         let control = u32::from(self.has(flags::SYN)) + u32::from(self.has(flags::FIN));

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{
     checksum::Sum,
     flow_table::Flow,
+    handshake::SynOptions,
     packet::{IcmpMessage, Segment, flags},
     resolution::{NDP_HOP_LIMIT, Ndp},
 };
@@ -48,8 +49,26 @@ pub struct BareSegment {
 
 /// Writes a segment without payload towards the flow's peer.
 pub fn bare_segment(packet: &mut [u8], flow: &Flow, bare: &BareSegment) -> usize {
-    let &BareSegment { sequence, acknowledgement, flags, window, timestamps } = bare;
-    let tcp_len = if timestamps.is_some() { 32 } else { 20 };
+    let mut options = [0; 12];
+    if let Some((tsval, tsecr)) = bare.timestamps {
+        options[..4].copy_from_slice(&[1, 1, 8, 10]);
+        options[4..8].copy_from_slice(&tsval.to_be_bytes());
+        options[8..].copy_from_slice(&tsecr.to_be_bytes());
+    }
+    let len = if bare.timestamps.is_some() { 12 } else { 0 };
+    with_options(packet, flow, bare, &options[..len])
+}
+
+/// Writes a SYN or SYN-ACK towards the flow's peer.
+pub fn syn(packet: &mut [u8], flow: &Flow, bare: &BareSegment, offer: SynOptions) -> usize {
+    let mut options = [0; 40];
+    let len = offer.write(bare.timestamps, &mut options);
+    with_options(packet, flow, bare, &options[..len])
+}
+
+fn with_options(packet: &mut [u8], flow: &Flow, bare: &BareSegment, options: &[u8]) -> usize {
+    let &BareSegment { sequence, acknowledgement, flags, window, .. } = bare;
+    let tcp_len = 20 + options.len();
     let header_len = ip_header(packet, flow.local.ip(), flow.peer.ip(), TCP, tcp_len, HOP_LIMIT);
     let tcp = &mut packet[header_len..header_len + tcp_len];
     tcp[..2].copy_from_slice(&flow.local.port().to_be_bytes());
@@ -59,11 +78,7 @@ pub fn bare_segment(packet: &mut [u8], flow: &Flow, bare: &BareSegment) -> usize
     tcp[12..14].copy_from_slice(&[(tcp_len as u8 / 4) << 4, flags]);
     tcp[14..16].copy_from_slice(&window.to_be_bytes());
     tcp[16..20].fill(0);
-    if let Some((tsval, tsecr)) = timestamps {
-        tcp[20..24].copy_from_slice(&[1, 1, 8, 10]);
-        tcp[24..28].copy_from_slice(&tsval.to_be_bytes());
-        tcp[28..32].copy_from_slice(&tsecr.to_be_bytes());
-    }
+    tcp[20..].copy_from_slice(options);
     let pseudo = Sum::pseudo_header(flow.local.ip(), flow.peer.ip(), TCP, tcp_len);
     let checksum = (pseudo + Sum::of(tcp)).finish();
     tcp[16..18].copy_from_slice(&checksum);

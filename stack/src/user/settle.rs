@@ -9,6 +9,7 @@ use smoltcp::socket::tcp::State;
 use super::{
     Phase, UserStack,
     connection::SequenceState,
+    handshake::SynOptions,
     packet::{Segment, flags},
     reply::{self, BareSegment},
     smoltcp_time,
@@ -23,6 +24,7 @@ impl SequenceState {
     /// Takes the peer's initial sequence number and timestamp from its SYN.
     pub(super) fn begin_receiving(&mut self, syn: &Segment<'_>) {
         self.initial_received = syn.sequence;
+        self.offered = SynOptions::of(syn);
         self.receive_next = syn.sequence.wrapping_add(1);
         self.recent_timestamp = syn.timestamps.map(|(tsval, _)| tsval);
     }
@@ -41,9 +43,10 @@ impl<P: Port> UserStack<P> {
             }
             _ => {}
         }
-        self.report_opened(slot, state);
+        self.report_opened(now, slot, state);
         let connection = &mut self.connections[slot as usize];
         let id = connection.id(slot);
+        connection.asked |= fresh;
         if fresh && connection.phase == Phase::Open {
             self.events.push(Event::Received(id));
         }
@@ -75,6 +78,8 @@ impl<P: Port> UserStack<P> {
         if state == State::TimeWait {
             return self.enter_time_wait(now, slot);
         }
+        self.note_idle(now, slot);
+        let connection = &mut self.connections[slot as usize];
         if connection.tx.unqueued() > 0 || connection.phase != Phase::Open {
             return self.mark_ready(slot);
         }
@@ -140,13 +145,16 @@ impl<P: Port> UserStack<P> {
         (state, state_numbers.drained != before, unsent)
     }
 
-    fn report_opened(&mut self, slot: u32, state: State) {
+    fn report_opened(&mut self, now: Instant, slot: u32, state: State) {
         let connection = &mut self.connections[slot as usize];
         if matches!(state, State::SynReceived | State::SynSent) {
             return;
         }
         match connection.phase {
-            Phase::Embryonic => self.counters.accepted += 1,
+            Phase::Embryonic => {
+                self.counters.accepted += 1;
+                self.admission.establish(now, slot, connection.flow.peer.ip().into());
+            }
             Phase::Connecting => self.counters.connected += 1,
             _ => return,
         }
@@ -192,7 +200,8 @@ impl<P: Port> UserStack<P> {
             timestamps: numbers.recent_timestamp.map(|recent| (tsval, recent)),
         };
         self.send_own(now, flow.peer.ip(), |packet| reply::bare_segment(packet, &flow, &bare));
-        self.time_wait.add(now, flow, bare.sequence, bare.acknowledgement);
+        let last = (bare.sequence, bare.acknowledgement);
+        self.time_wait.add(now, flow, last, numbers.recent_timestamp);
         self.release(slot, CloseReason::Finished);
     }
 }

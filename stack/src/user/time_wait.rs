@@ -23,7 +23,21 @@ const MOST: usize = 65_536;
 struct Entry {
     sequence: u32,
     acknowledgement: u32,
+    timestamp: Option<u32>,
     expires: Instant,
+}
+
+impl Entry {
+    /// Whether a SYN is of a later connection (RFC 6191 section 2, RFC 9293 section 3.6.1): by its
+    /// timestamp if both have one and they differ, else by its sequence number.
+    fn is_before(&self, syn: &Segment<'_>) -> bool {
+        let later_number = ahead(syn.sequence, self.acknowledgement) > 0;
+        match (self.timestamp, syn.timestamps) {
+            (Some(last), Some((tsval, _))) if tsval != last => ahead(tsval, last) > 0,
+            (None, Some(_)) => true,
+            _ => later_number,
+        }
+    }
 }
 
 /// What a segment of a connection in TIME-WAIT calls for.
@@ -35,8 +49,8 @@ pub enum Answer {
     Ignore,
     /// The last acknowledgement again, with these sequence and acknowledgement numbers.
     Acknowledge(u32, u32),
-    /// The peer opens a new connection: the entry is gone.
-    Reopen,
+    /// The peer opens a new connection: the entry is gone. Our last sequence number of the earlier one.
+    Reopen(u32),
 }
 
 /// The connections in TIME-WAIT of one core.
@@ -48,8 +62,14 @@ pub struct TimeWait {
 }
 
 impl TimeWait {
-    /// Adds a connection whose last segment had these numbers.
-    pub fn add(&mut self, now: Instant, flow: Flow, sequence: u32, acknowledgement: u32) {
+    /// Adds a connection whose last segment had these numbers, and whose peer sent this timestamp last.
+    pub fn add(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        (sequence, acknowledgement): (u32, u32),
+        timestamp: Option<u32>,
+    ) {
         self.expire(now);
         if self.order.len() >= MOST
             && let Some((expires, oldest)) = self.order.pop_front()
@@ -57,7 +77,7 @@ impl TimeWait {
             self.forget(expires, &oldest);
         }
         let expires = now + DURATION;
-        self.entries.insert(flow, Entry { sequence, acknowledgement, expires });
+        self.entries.insert(flow, Entry { sequence, acknowledgement, timestamp, expires });
         self.order.push_back((expires, flow));
     }
 
@@ -72,10 +92,10 @@ impl TimeWait {
             // Heeding it would cut TIME-WAIT short (RFC 1337).
             return Answer::Ignore;
         }
-        let ahead = ahead(segment.sequence, entry.acknowledgement) > 0;
-        if segment.has(flags::SYN) && !segment.has(flags::ACK) && ahead {
+        if segment.has(flags::SYN) && !segment.has(flags::ACK) && entry.is_before(segment) {
+            let last = entry.sequence;
             self.entries.remove(&segment.flow);
-            return Answer::Reopen;
+            return Answer::Reopen(last);
         }
         if segment.sequence_len() == 0 && segment.sequence == entry.acknowledgement {
             return Answer::Ignore;
@@ -109,7 +129,7 @@ mod tests {
     fn a_flow_may_be_used_again_when_its_time_is_over_though_nothing_else_happens() {
         let flow = Flow { peer: ([10, 0, 0, 1], 80).into(), local: ([10, 0, 0, 2], 50_000).into() };
         let mut time_wait = TimeWait::default();
-        time_wait.add(Instant::ZERO, flow, 1, 1);
+        time_wait.add(Instant::ZERO, flow, (1, 1), None);
         assert!(time_wait.contains(Instant::from_millis(59_999), &flow));
         assert!(!time_wait.contains(Instant::from_millis(60_000), &flow));
     }

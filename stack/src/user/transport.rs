@@ -77,9 +77,12 @@ impl<P: Port> Transport for UserStack<P> {
         if !connection.tx.submit(parts) {
             return Err(Refused::Busy);
         }
+        connection.asked = false;
         if connection.phase == Phase::Open {
             self.mark_ready(slot);
         }
+        let now = self.now;
+        self.note_idle(now, slot);
         Ok(())
     }
 

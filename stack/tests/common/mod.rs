@@ -47,8 +47,15 @@ pub fn config(host: u8, listen: Option<u16>, mesh: Mesh) -> UserConfig {
 }
 
 /// A listening stack on 10.0.0.1 and `fd00::1`, port 80.
-pub fn listening(port: MemoryPort) -> UserStack<MemoryPort> {
-    UserStack::new(port, Instant::ZERO, config(1, Some(80), Mesh::new(1).remove(0))).unwrap()
+pub fn listening<P: Port>(port: P) -> UserStack<P> {
+    limited(port, |_| {})
+}
+
+/// The same with other limits.
+pub fn limited<P: Port>(port: P, set: impl Fn(&mut UserLimits)) -> UserStack<P> {
+    let mut config = config(1, Some(80), Mesh::new(1).remove(0));
+    set(&mut config.limits);
+    UserStack::new(port, Instant::ZERO, config).unwrap()
 }
 
 /// A segment as a test sees it.
@@ -61,6 +68,9 @@ pub struct Seen {
     pub window: u16,
     pub payload: Vec<u8>,
     pub timestamps: Option<(u32, u32)>,
+    pub mss: Option<u16>,
+    pub window_scale: Option<u8>,
+    pub sack_permitted: bool,
     pub source_port: u16,
     pub target_port: u16,
 }
@@ -74,6 +84,10 @@ pub struct Sent<'a> {
     pub window: u16,
     pub payload: &'a [u8],
     pub timestamps: Option<(u32, u32)>,
+    /// Only in SYNs.
+    pub mss: Option<u16>,
+    pub window_scale: Option<u8>,
+    pub sack_permitted: bool,
 }
 
 impl Default for Sent<'_> {
@@ -85,6 +99,9 @@ impl Default for Sent<'_> {
             window: 60_000,
             payload: &[],
             timestamps: None,
+            mss: Some(1_000),
+            window_scale: None,
+            sack_permitted: false,
         }
     }
 }
@@ -129,9 +146,9 @@ impl Peer {
             seq_number: TcpSeqNumber(sent.sequence.cast_signed()),
             ack_number: sent.acknowledgement.map(|number| TcpSeqNumber(number.cast_signed())),
             window_len: sent.window,
-            window_scale: None,
-            max_seg_size: (sent.control == TcpControl::Syn).then_some(1_000),
-            sack_permitted: false,
+            window_scale: sent.window_scale,
+            max_seg_size: sent.mss.filter(|_| sent.control == TcpControl::Syn),
+            sack_permitted: sent.sack_permitted,
             sack_ranges: [None; 3],
             timestamp: sent.timestamps.map(|(tsval, tsecr)| TcpTimestampRepr { tsval, tsecr }),
             payload: sent.payload,
@@ -206,6 +223,9 @@ impl Peer {
             window: tcp.window_len(),
             payload: tcp.payload().to_vec(),
             timestamps: repr.timestamp.map(|stamp| (stamp.tsval, stamp.tsecr)),
+            mss: repr.max_seg_size,
+            window_scale: repr.window_scale,
+            sack_permitted: repr.sack_permitted,
             source_port: tcp.src_port(),
             target_port: tcp.dst_port(),
         })

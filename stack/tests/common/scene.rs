@@ -5,11 +5,11 @@ use std::time::Duration;
 use pagewire_driver::{Instant, MemoryConfig, MemoryPort, memory_link};
 use pagewire_stack::{
     ConnectionId, Event, Part, Transport,
-    user::{DropCause, UserStack},
+    user::{DropCause, UserLimits, UserStack},
 };
 use smoltcp::wire::TcpControl;
 
-use super::{Peer, Seen, Sent, listening};
+use super::{Peer, Seen, Sent, limited};
 
 /// The peer's initial sequence number.
 pub const PEER_START: u32 = u32::MAX - 500;
@@ -25,8 +25,13 @@ pub struct Scene {
 impl Scene {
     /// A listening stack and its peer.
     pub fn new(is_ipv6: bool) -> Self {
+        Self::with_limits(is_ipv6, |_| {})
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(is_ipv6: bool, set: impl Fn(&mut UserLimits)) -> Self {
         let (near, far) = memory_link(MemoryConfig::default()).unwrap();
-        let (stack, peer) = (listening(near), Peer::new(far, is_ipv6));
+        let (stack, peer) = (limited(near, set), Peer::new(far, is_ipv6));
         Self { stack, peer, now: Instant::from_millis(1_000), events: Vec::new() }
     }
 
@@ -101,6 +106,12 @@ pub fn acknowledge(next: u32) -> Sent<'static> {
 /// The flags of each segment.
 pub fn flags(seen: &[Seen]) -> Vec<&str> {
     seen.iter().map(|seen| seen.flags.as_str()).collect()
+}
+
+/// Runs a test over both families with limits of its own.
+pub fn both_limited(set: impl Fn(&mut UserLimits), test: impl Fn(Scene)) {
+    test(Scene::with_limits(false, &set));
+    test(Scene::with_limits(true, &set));
 }
 
 /// Runs a test over both families.
