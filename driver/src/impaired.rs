@@ -6,8 +6,8 @@
 //! link's queue and bandwidth-delay product besides what the stack needs.
 
 use crate::{
-    BURST, Burst, DelayLine, Flush, Frame, Impairment, Instant, LinkCounters, LinkModel, Port,
-    PortCapabilities, PortCounters, Waker,
+    BURST, Burst, DelayLine, Flush, Frame, Impairment, Instant, LinkCounters, LinkModel, Occupancy,
+    Port, PortCapabilities, PortCounters, Waker,
 };
 
 /// Most bursts taken from the port below in one call, so that a flood cannot hold the caller.
@@ -122,6 +122,10 @@ impl<P: Port> Port for Impaired<P> {
 
     fn counters(&self) -> PortCounters {
         self.port.counters()
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        self.port.occupancy()
     }
 
     fn receive(&mut self, now: Instant, burst: &mut Burst) {

@@ -36,7 +36,8 @@ pub use impaired::{Impaired, ImpairmentCounters};
 pub use link_model::{Arrival, BurstLoss, Impairment, LinkCounters, LinkModel, RateStep};
 pub use memory::{MemoryConfig, MemoryPort, memory_link};
 pub use port::{
-    BURST, Burst, Checksums, Flush, MacAddress, Port, PortCapabilities, PortCounters, TransferMode,
+    BURST, Burst, Checksums, Flush, MacAddress, Occupancy, Port, PortCapabilities, PortCounters,
+    TransferMode,
 };
 pub use random::Random;
 pub use steering::{Attached, Served, Steering, Verdict, XdpPlace};

@@ -102,6 +102,19 @@ pub struct PortCounters {
     pub ring_full: u64,
 }
 
+/// Where the frames of a port's memory are at the moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Occupancy {
+    /// In the pool.
+    pub free: usize,
+    /// Waiting for packets, or received and not yet taken.
+    pub filled: usize,
+    /// Handed over for transmission and not yet back.
+    pub in_flight: usize,
+    /// Held as a [`Frame`] by whoever uses the port.
+    pub in_use: usize,
+}
+
 /// Received frames, to be drained by value.
 #[derive(Debug, Default)]
 pub struct Burst {
@@ -165,6 +178,11 @@ pub trait Port {
 
     /// What this port has counted.
     fn counters(&self) -> PortCounters;
+
+    /// Where its frames are; all zero where that is not known.
+    fn occupancy(&self) -> Occupancy {
+        Occupancy::default()
+    }
 
     /// Appends what has arrived to `burst`, as much as fits. Never blocks. Also takes back the memory
     /// of sent frames.

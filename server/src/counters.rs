@@ -5,9 +5,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use pagewire_stack::CloseReason;
+use pagewire_stack::{CloseReason, Figure};
 
-use crate::http::Status;
+use crate::{histogram::Histogram, http::Status};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident: $label:literal,)*) => {
@@ -72,11 +72,44 @@ counters! {
     ContentUnreadable: "content unreadable",
 }
 
+impl Counter {
+    /// What it is in metrics.
+    pub const fn figure(self) -> Figure {
+        let responses = Figure::counter("responses", "Responses, by the class of their status.");
+        let timeouts = Figure::counter("timeouts", "Connections ended for slowness, by the limit.");
+        let ended = Figure::counter("connections_ended", "Connections ended, by how.");
+        match self {
+            Self::Opened => Figure::counter("connections_opened", "Connections opened."),
+            Self::Requests => Figure::counter("requests", "Requests answered, errors included."),
+            Self::Bytes => Figure::counter("response_bytes", "Bytes of responses, heads included."),
+            Self::Successes => responses.caused_by("2xx"),
+            Self::Redirects => responses.caused_by("3xx"),
+            Self::ClientErrors => responses.caused_by("4xx"),
+            Self::ServerErrors => responses.caused_by("5xx"),
+            Self::Waits => Figure::counter("request_waits", "Requests that waited for a helper."),
+            Self::HeadTimeouts => timeouts.caused_by("head"),
+            Self::IdleTimeouts => timeouts.caused_by("idle"),
+            Self::SendTimeouts => timeouts.caused_by("send"),
+            Self::Finished => ended.caused_by("finished"),
+            Self::Aborted => ended.caused_by("aborted"),
+            Self::Reset => ended.caused_by("reset by peer"),
+            Self::Displaced => ended.caused_by("displaced"),
+            Self::TimedOut => ended.caused_by("peer timed out"),
+            Self::Unreachable => ended.caused_by("unreachable"),
+            Self::ContentChanged => ended.caused_by("content changed"),
+            Self::ContentUnreadable => ended.caused_by("content unreadable"),
+        }
+    }
+}
+
 /// The counters of one shard, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
     values: [AtomicU64; COUNTERS],
+    /// From when a request is first seen until its response, with all that were queued before it, is
+    /// sent.
+    pub latency: Histogram,
 }
 
 impl Counters {

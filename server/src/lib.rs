@@ -1,7 +1,7 @@
 //! Pagewire, the product: files over HTTP, one shard per core, on the user-level TCP or the kernel's.
 //!
 //! - `args`, `config`, `failure`: what to do, checked once, and why it cannot be done.
-//! - `serve`: shards on their cores; `stop`: their end; `counters`: what they did.
+//! - `serve`: shards on their cores; `stop`: their end; `counters`, `histogram`: what they did.
 //! - `shard`: the loop between a [`Transport`](pagewire_stack::Transport) and the service.
 //! - `service`: requests to responses, of `http` (the protocol), `content` (the files) and `site` (what
 //!   is served under which names, and by which rules).
@@ -13,6 +13,7 @@ pub mod content;
 pub mod control;
 pub mod counters;
 pub mod failure;
+pub mod histogram;
 pub mod http;
 pub mod serve;
 pub mod service;

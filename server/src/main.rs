@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, select};
 use pagewire::{
     args::{Args, Command},
     config::{Config, ThisMachine},
+    control::socket::{self, ControlSocket},
     failure::Failure,
     serve::{Server, Summary},
 };
@@ -42,6 +43,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
     let server = Server::start(config)?;
     tracing::info!("serving {}", config.root.display());
     let urls: Vec<_> = server.addresses().iter().map(|it| format!("http://{it}/")).collect();
+    let _control = open_control(&server);
     // Whoever started this may have closed the pipe.
     let _ = writeln!(io::stdout(), "ready: {}", urls.join(" "));
     let _ = io::stdout().flush();
@@ -56,6 +58,18 @@ fn serve(config: &Config) -> Result<(), Failure> {
     }
     report(&server.finish()?);
     Ok(())
+}
+
+/// The control socket. A server does without where there is no place for it.
+fn open_control(server: &Server) -> Option<ControlSocket> {
+    let directory = socket::runtime_directory()?;
+    match ControlSocket::open_in(&directory, server.observer()) {
+        Ok(control) => Some(control),
+        Err(error) => {
+            tracing::warn!("{error}");
+            None
+        }
+    }
 }
 
 /// SIGINT and SIGTERM, one message each.

@@ -10,6 +10,7 @@ mod file;
 mod kernel;
 mod mapping;
 mod network;
+mod observe;
 mod transport;
 pub mod user;
 
@@ -17,6 +18,7 @@ pub use disk::{DiskPool, Full, Job, ResidencyCounters};
 pub use file::{FileObject, IN_MEMORY_MAX, Identity};
 pub use kernel::{ClosedCounters, KernelConfig, KernelCounters, KernelError, KernelStack};
 pub use network::{Link, Neighbour, NetworkView, NextHop, Prefix, PrefixTooLong, Route};
+pub use observe::{ConnectionState, ConnectionView, Figure, Kind, Observe};
 pub use transport::{
     Close, CloseReason, ConnectionId, Event, EventBatch, FileRange, Part, Parts, Refused, Transport,
 };

@@ -42,7 +42,7 @@ pub enum Event {
     /// The peer will send no more. All bytes before that have been reported.
     PeerClosed(ConnectionId),
     /// Everything submitted so far is sent: acknowledged by the peer in the user stack, accepted by
-    /// the kernel in kernel mode.
+    /// the kernel in kernel mode. Also while it is closing, unless the end comes at once.
     Sent(ConnectionId),
     /// It is gone, and its id is void. The last event of a connection, for every way to end; a
     /// connection that never was `Opened` (a failed [`Transport::connect`]) has it too.

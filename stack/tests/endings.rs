@@ -26,7 +26,8 @@ fn a_fin_that_is_not_acknowledged_with_the_data_is_waited_for() {
         assert_eq!(again[0].sequence, next.wrapping_add(10));
         let last = next.wrapping_add(11);
         scene.send(Sent { control: TcpControl::Fin, ..acknowledge(last) });
-        assert_eq!(scene.events, [Event::Closed(id, CloseReason::Finished)]);
+        let ending = [Event::Sent(id), Event::Closed(id, CloseReason::Finished)];
+        assert_eq!(scene.events, ending);
     });
 }
 
@@ -43,7 +44,8 @@ fn a_peer_has_the_whole_linger_time_to_close_too() {
             assert_eq!(scene.after(Duration::from_secs(1)), [], "no reset");
         }
         assert_eq!(flags(&scene.after(Duration::from_secs(2))), ["RA"]);
-        assert_eq!(scene.events, [Event::Closed(id, CloseReason::Finished)]);
+        let ending = [Event::Sent(id), Event::Closed(id, CloseReason::Finished)];
+        assert_eq!(scene.events, ending);
     });
 }
 

@@ -13,8 +13,8 @@ use super::{
     socket::{self, Kick},
 };
 use crate::{
-    Burst, Checksums, Chosen, Flush, Frame, Instant, Pool, Port, PortCapabilities, PortCounters,
-    TransferMode, Waker, XdpConfig, XdpError, wait_readable,
+    Burst, Checksums, Chosen, Flush, Frame, Instant, Occupancy, Pool, Port, PortCapabilities,
+    PortCounters, TransferMode, Waker, XdpConfig, XdpError, wait_readable,
 };
 
 /// The longest sleep while frames are on their way out that nothing announces the end of: the kernel
@@ -116,6 +116,10 @@ impl Port for XdpPort {
             ring_full: kernel.rx_ring_full(),
             ..self.counters
         }
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        self.rings.occupancy()
     }
 
     fn receive(&mut self, _now: Instant, burst: &mut Burst) {

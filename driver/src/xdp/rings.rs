@@ -15,7 +15,7 @@ use std::{
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem, socket::XdpStatistics};
 
 use super::socket::kick_fill;
-use crate::{BURST, Burst, Frame, Pool, frame::CHUNK_SIZE};
+use crate::{BURST, Burst, Frame, Occupancy, Pool, frame::CHUNK_SIZE};
 
 /// The rings, as `xsk-rs` hands them over.
 pub(super) struct Parts {
@@ -136,6 +136,14 @@ impl Rings {
     /// Frames accepted and not yet in the TX ring.
     pub(super) fn staged(&self) -> usize {
         self.staged.len()
+    }
+
+    /// Where the chunks are.
+    pub(super) fn occupancy(&self) -> Occupancy {
+        let (free, filled, in_flight) = (self.pool.available(), self.filled, self.underway());
+        let elsewhere = free + filled + in_flight;
+        let in_use = self.pool.chunks().saturating_sub(elsewhere);
+        Occupancy { free, filled, in_flight, in_use }
     }
 
     /// Whether the kernel looks at the TX ring only when kicked.

@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender};
 use pagewire_driver::{Instant, Waker};
-use pagewire_stack::{ConnectionId, DiskPool};
+use pagewire_stack::{ConnectionId, DiskPool, Figure};
 use quick_cache::{Weighter, unsync::Cache};
 
 use super::resolve::{Resource, Root};
@@ -93,6 +93,37 @@ pub struct Content {
     answers: Receiver<Answer>,
     sender: Sender<Answer>,
     waker: Waker,
+    counters: ContentCounters,
+}
+
+/// What the content of one core has counted, and how much it holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ContentCounters {
+    /// Lookups that were answered at once.
+    pub hits: u64,
+    /// Lookups that had to wait for a helper.
+    pub misses: u64,
+    /// Answers that were looked at again while they were in use.
+    pub renewals: u64,
+    /// Answers cached.
+    pub cached: usize,
+    /// Looks under way, or in line for it.
+    pub pending: usize,
+}
+
+impl ContentCounters {
+    /// Tells each of them.
+    pub fn tell(&self, tell: &mut dyn FnMut(Figure, u64)) {
+        let lookups =
+            Figure::counter("cache_lookups", "Lookups of files, by how they were answered.");
+        tell(lookups.caused_by("hit"), self.hits);
+        tell(lookups.caused_by("miss"), self.misses);
+        let renewals = "Cached answers that were looked at again while in use.";
+        tell(Figure::counter("cache_renewals", renewals), self.renewals);
+        tell(Figure::gauge("cache_entries", "Answers cached."), self.cached as u64);
+        let pending = "Files that helpers are asked about, or are to be.";
+        tell(Figure::gauge("cache_pending", pending), self.pending as u64);
+    }
 }
 
 impl fmt::Debug for Content {
@@ -120,7 +151,14 @@ impl Content {
             answers,
             sender,
             waker,
+            counters: ContentCounters::default(),
         }
+    }
+
+    /// What has been counted.
+    pub fn counters(&self) -> ContentCounters {
+        let (cached, pending) = (self.cache.len(), self.pending.len());
+        ContentCounters { cached, pending, ..self.counters }
     }
 
     /// What `key` leads to, if that is known; otherwise `waiting` will be in a later
@@ -137,12 +175,18 @@ impl Content {
             .filter(|cached| !cached.resource.is_outdated())
             .map(|cached| (Arc::clone(&cached.resource), now.since(cached.looked_at.get())));
         match known {
-            Some((resource, age)) if age < RENEWED => Some(resource),
+            Some((resource, age)) if age < RENEWED => {
+                self.counters.hits += 1;
+                Some(resource)
+            }
             Some((resource, age)) if age < TRUSTED => {
+                self.counters.hits += 1;
+                self.counters.renewals += 1;
                 self.ask(key, now, None);
                 Some(resource)
             }
             _ => {
+                self.counters.misses += 1;
                 self.ask(key, now, Some(waiting));
                 None
             }

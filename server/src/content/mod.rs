@@ -12,5 +12,5 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{Answered, CacheLimits, Content};
+pub use cache::{Answered, CacheLimits, Content, ContentCounters};
 pub use resolve::{FileEntry, Resource, Root, RootError};

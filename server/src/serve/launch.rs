@@ -11,7 +11,7 @@ use std::{
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender};
 use pagewire_driver::{Clock, Instant, Waker};
-use pagewire_stack::{DiskPool, Transport};
+use pagewire_stack::{DiskPool, Observe};
 
 use super::{RunningShard, Server, xdp::Behind};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     counters::Counters,
     failure::Failure,
     service::Service,
-    shard::Shard,
+    shard::{Shard, inquiry::Inbox},
     stop::Stop,
 };
 
@@ -81,12 +81,13 @@ impl<'a> Launch<'a> {
         build: impl FnOnce(Instant) -> Result<(T, E), Failure> + Send + 'static,
     ) -> Result<E, Failure>
     where
-        T: Transport + Summarize,
+        T: Observe + Summarize,
         E: Send + 'static,
     {
         let number = self.shards.len();
         let core = self.config.cores[number];
         let counters = Arc::new(Counters::default());
+        let (questions, inbox) = Inbox::new();
         let (report, reported) = crossbeam_channel::bounded(1);
         let seed = Seed {
             config: self.config.clone(),
@@ -94,6 +95,7 @@ impl<'a> Launch<'a> {
             helpers: self.helpers.clone(),
             clock: self.clock,
             counters: Arc::clone(&counters),
+            inbox,
         };
         let (stop, idle) = (self.stop.clone(), self.config.idle());
         let end = End { number, ended: self.ended.0.clone() };
@@ -120,7 +122,7 @@ impl<'a> Launch<'a> {
             .map_err(|source| Failure::System { what: "start a shard's thread", source })?;
         let (waker, told) =
             reported.recv().map_err(|_| Failure::Shard(format!("shard {number}")))??;
-        self.shards.push(RunningShard { core, waker, counters, thread });
+        self.shards.push(RunningShard { core, waker, counters, questions, thread });
         Ok(told)
     }
 
@@ -166,10 +168,11 @@ struct Seed {
     helpers: DiskPool,
     clock: Clock,
     counters: Arc<Counters>,
+    inbox: Inbox,
 }
 
 impl Seed {
-    fn grow<T: Transport, E>(
+    fn grow<T: Observe, E>(
         self,
         build: impl FnOnce(Instant) -> Result<(T, E), Failure>,
     ) -> Result<(Shard<T>, Waker, E), Failure> {
@@ -179,7 +182,8 @@ impl Seed {
         let content = Content::new(self.root, self.helpers, self.config.cache, waker.clone());
         let service = Service::new(content, self.config.limits, now, SystemTime::now())
             .with_dotfiles(self.config.dotfiles);
-        let shard = Shard::new(transport, service, self.config.timeouts, self.counters, now);
+        let shard = Shard::new(transport, service, self.config.timeouts, self.counters, now)
+            .with_inbox(self.inbox);
         Ok((shard, waker, told))
     }
 }

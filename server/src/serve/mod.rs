@@ -14,13 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use pagewire_driver::Waker;
 
 use crate::{
     config::{Config, TransportConfig},
+    control::observer::{About, ObservedShard, Observer},
     counters::Counters,
     failure::Failure,
+    shard::inquiry::Question,
     stop::Stop,
 };
 
@@ -41,6 +43,7 @@ struct RunningShard {
     core: usize,
     waker: Waker,
     counters: Arc<Counters>,
+    questions: Sender<Question>,
     /// Ends with what the transport has counted, for people.
     thread: JoinHandle<String>,
 }
@@ -96,6 +99,22 @@ impl Server {
     /// What each shard has counted so far.
     pub fn counters(&self) -> impl Iterator<Item = &Counters> {
         self.shards.iter().map(|shard| &*shard.counters)
+    }
+
+    /// What can be seen of it, also by other threads.
+    pub fn observer(&self) -> Observer {
+        let observed = |shard: &RunningShard| ObservedShard {
+            core: shard.core,
+            counters: Arc::clone(&shard.counters),
+            questions: shard.questions.clone(),
+            waker: shard.waker.clone(),
+        };
+        let about = About {
+            transport: if self.behind.is_some() { "xdp" } else { "kernel" },
+            addresses: self.addresses.clone(),
+        };
+        let steering = self.behind.as_ref().map(xdp::Behind::steering);
+        Observer::new(about, self.shards.iter().map(observed).collect(), steering)
     }
 
     /// Ready when a shard has ended, which none does by itself.

@@ -3,7 +3,11 @@
 //! The order loses nothing: the program is loaded, each shard opens its queue, each queue is made known
 //! to the program, and only then is the program attached.
 
-use std::{net::SocketAddr, os::fd::AsFd};
+use std::{
+    net::SocketAddr,
+    os::fd::AsFd,
+    sync::{Arc, Weak},
+};
 
 use pagewire_driver::{Cause, Port, Served, Steering, XdpConfig as QueueConfig, XdpError, XdpPort};
 use pagewire_stack::user::{
@@ -22,11 +26,16 @@ use crate::{
 
 /// What stands behind the shards while they run.
 pub(super) struct Behind {
-    steering: Steering,
+    steering: Arc<Steering>,
     _watch: Watch,
 }
 
 impl Behind {
+    /// The program.
+    pub(super) fn steering(&self) -> Weak<Steering> {
+        Arc::downgrade(&self.steering)
+    }
+
     /// What the program has counted, for people.
     pub(super) fn summary(&self) -> String {
         match self.steering.counters() {
@@ -103,7 +112,7 @@ pub(super) fn start(config: &Config, xdp: &XdpConfig) -> Result<Server, Failure>
     let endpoints =
         addresses.iter().map(|served| SocketAddr::new(served.address(), xdp.port)).collect();
     let watch = neighbourhood.watch()?;
-    Ok(launch.finish(endpoints, Some(Behind { steering, _watch: watch })))
+    Ok(launch.finish(endpoints, Some(Behind { steering: Arc::new(steering), _watch: watch })))
 }
 
 fn check_counts(xdp: &XdpConfig) -> Result<(), Failure> {

@@ -50,6 +50,10 @@ pub(super) struct Connection {
     pub deadline: Option<(Duty, Instant)>,
     /// Its earliest entry in the wheel.
     pub entry: Option<Tick>,
+    /// When the request at the front was first seen.
+    pub asked_at: Option<Instant>,
+    /// When the request was first seen whose response is the oldest one not sent.
+    pub answering_since: Option<Instant>,
     /// Responses submitted since all was last sent.
     pub queued: u32,
     /// Bytes submitted so far.
@@ -77,6 +81,8 @@ impl Table {
             peer: Peer::Open,
             deadline: None,
             entry: None,
+            asked_at: None,
+            answering_since: None,
             queued: 0,
             submitted: 0,
             judged: 0,

@@ -6,6 +6,7 @@
 //! helper or for room.
 
 mod connection;
+pub mod inquiry;
 #[cfg(test)]
 mod tests;
 mod wheel;
@@ -17,10 +18,13 @@ use std::{
 };
 
 use pagewire_driver::{Clock, Instant};
-use pagewire_stack::{Close, ConnectionId, Event, EventBatch, Part, Refused, Transport};
+use pagewire_stack::{
+    Close, CloseReason, ConnectionId, Event, EventBatch, Observe, Part, Refused, Transport,
+};
 
 use self::{
     connection::{Connection, Duty, Peer, Reading, Table},
+    inquiry::{Inbox, Question},
     wheel::{Tick, Wheel},
 };
 use crate::{
@@ -79,6 +83,7 @@ pub struct Shard<T: Transport> {
     events: EventBatch,
     due: Vec<(Tick, ConnectionId)>,
     reply: Reply,
+    inbox: Inbox,
 }
 
 impl<T: Transport> fmt::Debug for Shard<T> {
@@ -107,36 +112,19 @@ impl<T: Transport> Shard<T> {
             events: EventBatch::new(),
             due: Vec::new(),
             reply: Reply::default(),
+            inbox: Inbox::default(),
         }
+    }
+
+    /// The same shard, which answers what it is asked there.
+    #[must_use]
+    pub fn with_inbox(self, inbox: Inbox) -> Self {
+        Self { inbox, ..self }
     }
 
     /// The transport below.
     pub fn transport(&self) -> &T {
         &self.transport
-    }
-
-    /// Serves until told to stop. A drain ends when the last connection has.
-    pub fn run(&mut self, clock: &Clock, stop: &Stop, idle: Idle) {
-        loop {
-            let now = clock.now();
-            if self.service.date().is_stale(now) {
-                self.service.date().refresh(now, SystemTime::now());
-            }
-            self.turn(now);
-            match stop.order() {
-                Order::Serve => {}
-                Order::Drain => {
-                    self.drain(now);
-                    if self.transport.connections() == 0 {
-                        return;
-                    }
-                }
-                Order::Halt => return self.halt(now),
-            }
-            if idle == Idle::Sleep {
-                self.transport.wait(now, self.wheel.next());
-            }
-        }
     }
 
     /// Does all that is due at `now`.
@@ -194,6 +182,9 @@ impl<T: Transport> Shard<T> {
             Event::Sent(id) => {
                 if let Some(connection) = self.connections.get(id) {
                     connection.queued = 0;
+                    if let Some(since) = connection.answering_since.take() {
+                        self.counters.latency.record(now - since);
+                    }
                     if connection.reading == Reading::Held {
                         connection.reading = Reading::Idle;
                     }
@@ -201,6 +192,12 @@ impl<T: Transport> Shard<T> {
                 }
             }
             Event::Closed(id, reason) => {
+                if reason == CloseReason::Finished
+                    && let Some(connection) = self.connections.get(id)
+                    && let Some(since) = connection.answering_since
+                {
+                    self.counters.latency.record(now - since);
+                }
                 self.connections.remove(id);
                 self.counters.add_closed(reason);
             }
@@ -242,9 +239,11 @@ impl<T: Transport> Shard<T> {
             self.reply.head = self.transport.buffer();
         }
         let bytes = self.transport.received(id);
+        connection.asked_at.get_or_insert(now);
         let seen = if let Reading::Head { seen } = connection.reading { seen } else { 0 };
         if bytes.is_empty() {
             connection.reading = Reading::Idle;
+            connection.asked_at = None;
             return false;
         }
         if seen > 0 && !worth_parsing(bytes, seen, self.service.limits()) {
@@ -284,6 +283,8 @@ impl<T: Transport> Shard<T> {
                 self.counters.add_response(status, len);
                 connection.submitted += len;
                 connection.queued += 1;
+                let asked_at = connection.asked_at.take();
+                connection.answering_since = connection.answering_since.or(asked_at);
                 connection.reading = Reading::Idle;
                 connection.deadline = None;
                 if !keep_alive {
@@ -378,6 +379,40 @@ impl<T: Transport> Shard<T> {
             }
         }
         self.settle(id, now);
+    }
+}
+
+impl<T: Observe> Shard<T> {
+    /// Serves until told to stop. A drain ends when the last connection has.
+    pub fn run(&mut self, clock: &Clock, stop: &Stop, idle: Idle) {
+        loop {
+            let now = clock.now();
+            if self.service.date().is_stale(now) {
+                self.service.date().refresh(now, SystemTime::now());
+            }
+            self.turn(now);
+            match stop.order() {
+                Order::Serve => {}
+                Order::Drain => {
+                    self.drain(now);
+                    if self.transport.connections() == 0 {
+                        return;
+                    }
+                }
+                Order::Halt => return self.halt(now),
+            }
+            if let Some(question) = self.inbox.next() {
+                self.answer(question, now);
+            }
+            if idle == Idle::Sleep && self.inbox.is_empty() {
+                self.transport.wait(now, self.wheel.next());
+            }
+        }
+    }
+
+    fn answer(&mut self, question: Question, now: Instant) {
+        let content = self.service.content().counters();
+        inquiry::answer(question, now, &mut self.transport, &mut self.connections, &content);
     }
 }
 

@@ -177,7 +177,7 @@ impl Connection {
                 Stop::Disk => core.counters.disk_waits += 1,
             }
         }
-        if self.outgoing.take_report() && !self.closing {
+        if self.outgoing.take_report() {
             events.push(Event::Sent(id));
         }
         if self.closing && self.is_open() && self.outgoing.is_drained() {

@@ -9,6 +9,7 @@
 //! - `config`, `counters`: what it can be told, and what it tells.
 //! - `listener`: accepting.
 //! - `connection`: one connection's life; `receive` and `send` are its two directions.
+//! - `observe`, `tcp_info`: what it and its connections tell.
 //! - `core`: what connections share; `slots`: their table; `socket`: the calls that make sockets.
 
 mod config;
@@ -16,10 +17,12 @@ mod connection;
 mod core;
 mod counters;
 mod listener;
+mod observe;
 mod receive;
 mod send;
 mod slots;
 mod socket;
+mod tcp_info;
 
 use std::{
     collections::VecDeque,

@@ -53,6 +53,17 @@ impl<T> Slots<T> {
         entry.value.as_ref().filter(|_| entry.generation == id.generation)
     }
 
+    /// How many slots have ever been used.
+    pub(super) fn seen(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    /// The value in a slot, with its generation.
+    pub(super) fn at(&self, slot: u32) -> Option<(u32, &T)> {
+        let entry = self.entries.get(slot as usize)?;
+        Some((entry.generation, entry.value.as_ref()?))
+    }
+
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut T> {
         let entry = self.entries.get_mut(id.slot as usize)?;
         entry.value.as_mut().filter(|_| entry.generation == id.generation)

@@ -11,11 +11,16 @@ macro_rules! causes {
         impl DropCause {
             /// All causes, in the order of their numbers.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// A few words, for people and metrics.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
         }
 
         impl fmt::Display for DropCause {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$name => $text,)* })
+                f.write_str(self.text())
             }
         }
     };
@@ -109,7 +114,7 @@ pub struct UserCounters {
     pub questions: u64,
     /// Turns that ended with frames that the port would not take.
     pub back_pressure: u64,
-    drops: [u64; DropCause::ALL.len()],
+    pub(super) drops: [u64; DropCause::ALL.len()],
 }
 
 impl UserCounters {

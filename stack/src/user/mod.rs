@@ -34,6 +34,7 @@ mod link;
 mod listener;
 mod mesh;
 mod neighbor;
+mod observe;
 mod packet;
 mod prefetch;
 mod reply;

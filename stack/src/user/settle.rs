@@ -65,7 +65,8 @@ impl<P: Port> UserStack<P> {
             // A FIN is yet to be acknowledged; that it is ends the connection or shows below.
             let waits = unsent > 0 || connection.fin_queued;
             connection.unacknowledged_since = waits.then_some(now);
-            if connection.tx.pending() == 0 && connection.phase == Phase::Open {
+            let is_told = matches!(connection.phase, Phase::Open | Phase::Closing);
+            if connection.tx.pending() == 0 && is_told {
                 self.events.push(Event::Sent(id));
             }
             self.confirm_next_hop(now, slot);

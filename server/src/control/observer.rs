@@ -1,0 +1,170 @@
+//! What can be seen of a running server, from any thread but a core's.
+//!
+//! Counters that are atomics are read as they are. What only a core knows it is asked for, and has
+//! [`PATIENCE`] to answer: a core that is stuck shows as one that does not answer, and holds up nobody.
+
+use std::{
+    fmt, iter,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use pagewire_driver::{Cause, Steering, Waker};
+use pagewire_stack::Figure;
+
+use crate::{
+    counters::{Counter, Counters},
+    histogram::Distribution,
+    shard::inquiry::{MOST_FIGURES, Question, Rows, SLOTS_EACH},
+};
+
+/// How long a core may take to answer: many turns.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What a server is.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Whose TCP carries the connections.
+    pub transport: &'static str,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// A shard, as seen from outside.
+#[derive(Clone, Debug)]
+pub struct ObservedShard {
+    /// The core that it runs on.
+    pub core: usize,
+    /// What the server has counted there.
+    pub counters: Arc<Counters>,
+    /// Where it is asked.
+    pub questions: Sender<Question>,
+    /// What wakes it to answer.
+    pub waker: Waker,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct Observer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    about: About,
+    started: Instant,
+    shards: Vec<ObservedShard>,
+    /// Weak, so that whoever looks does not keep the program on the interface.
+    steering: Option<Weak<Steering>>,
+}
+
+/// All figures at a moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// For how long the server has run.
+    pub uptime: Duration,
+    /// By shard.
+    pub shards: Vec<ShardSnapshot>,
+    /// What was done with frames before the shards.
+    pub steering: Vec<(Figure, u64)>,
+}
+
+/// The figures of a shard.
+#[derive(Clone, Debug)]
+pub struct ShardSnapshot {
+    /// The core that it runs on.
+    pub core: usize,
+    /// Whether it has answered. Without, only what the server has counted is known.
+    pub answered: bool,
+    /// Its figures.
+    pub figures: Vec<(Figure, u64)>,
+    /// How long requests took.
+    pub latency: Distribution,
+}
+
+impl Observer {
+    /// An observer of `shards`, and of a steering program if there is one.
+    pub fn new(about: About, shards: Vec<ObservedShard>, steering: Option<Weak<Steering>>) -> Self {
+        let started = Instant::now();
+        Self { inner: Arc::new(Inner { about, started, shards, steering }) }
+    }
+
+    /// What the server is.
+    pub fn about(&self) -> &About {
+        &self.inner.about
+    }
+
+    /// The core of each shard.
+    pub fn cores(&self) -> impl Iterator<Item = usize> {
+        self.inner.shards.iter().map(|shard| shard.core)
+    }
+
+    /// Reads everything, and asks all cores at once.
+    pub fn snapshot(&self) -> Snapshot {
+        let deadline = Instant::now() + PATIENCE;
+        let asked: Vec<_> = self.inner.shards.iter().map(ObservedShard::ask_figures).collect();
+        let shards = self.inner.shards.iter().zip(asked);
+        let shards = shards.map(|(shard, answer)| shard.snapshot(&answer, deadline)).collect();
+        let steering = self.inner.steering.as_ref().and_then(Weak::upgrade);
+        let steering = steering.and_then(|steering| steering.counters().ok());
+        let frames = Figure::counter("steered_frames", "Frames that arrived, by where they went.");
+        let steering = steering.map(|counters| {
+            Cause::ALL.map(|cause| (frames.caused_by(cause.name()), counters.of(cause))).to_vec()
+        });
+        let uptime = self.inner.started.elapsed();
+        Snapshot { uptime, shards, steering: steering.unwrap_or_default() }
+    }
+
+    /// Asks a shard for its connections, piece by piece; for about `sample` of them, evenly spread, if
+    /// that is given. Ends with a none if the shard does not answer.
+    pub fn rows(
+        &self,
+        shard: usize,
+        sample: Option<u32>,
+    ) -> impl Iterator<Item = Option<Rows>> + use<'_> {
+        let mut from = Some(0);
+        iter::from_fn(move || {
+            let rows = self.piece(shard, from?, sample);
+            from = rows.as_ref().and_then(|rows| rows.next);
+            Some(rows)
+        })
+    }
+
+    fn piece(&self, shard: usize, from: u32, sample: Option<u32>) -> Option<Rows> {
+        let shard = self.inner.shards.get(shard)?;
+        let (to, answer) = bounded(1);
+        let room = Vec::with_capacity(SLOTS_EACH as usize);
+        shard.ask(Question::Connections { from, sample, room, to });
+        answer.recv_timeout(PATIENCE).ok()
+    }
+}
+
+impl ObservedShard {
+    fn ask(&self, question: Question) {
+        // A full channel: the core is asked too much, or is stuck. The asker sees no answer.
+        let _ = self.questions.try_send(question);
+        self.waker.wake();
+    }
+
+    fn ask_figures(&self) -> Receiver<Vec<(Figure, u64)>> {
+        let (to, answer) = bounded(1);
+        self.ask(Question::Figures { room: Vec::with_capacity(MOST_FIGURES), to });
+        answer
+    }
+
+    fn snapshot(&self, answer: &Receiver<Vec<(Figure, u64)>>, deadline: Instant) -> ShardSnapshot {
+        let answer = answer.recv_deadline(deadline).ok();
+        let answered = answer.is_some();
+        let counted =
+            Counter::ALL.iter().map(|&counter| (counter.figure(), self.counters.get(counter)));
+        let figures = counted.chain(answer.into_iter().flatten()).collect();
+        ShardSnapshot { core: self.core, answered, figures, latency: self.counters.latency.read() }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("about", &self.inner.about).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! A server on the kernel's TCP in this process, and clients of it.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Parser;
+use pagewire::{
+    args::{Args, Command},
+    config::{Config, ThisMachine},
+    control::{
+        protocol::{Answer, Ask, Request},
+        socket::ControlSocket,
+    },
+    serve::Server,
+};
+use tempfile::TempDir;
+
+/// Longer than anything here takes.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server with a control socket, on two shards.
+pub struct Running {
+    pub server: Server,
+    pub control: Option<ControlSocket>,
+    pub directory: TempDir,
+}
+
+impl Running {
+    /// Serves a directory with `small.txt` and the larger `large.bin`.
+    pub fn start(flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("small.txt"), b"small\n").unwrap();
+        fs::write(root.join("large.bin"), vec![7; 32 << 20]).unwrap();
+        let words = ["pagewire", "serve", root.to_str().unwrap(), "--listen=127.0.0.1:0"];
+        let Args { command: Command::Serve(args) } =
+            Args::parse_from(words.iter().chain(flags).copied());
+        let server = Server::start(&Config::new(*args, &ThisMachine).unwrap()).unwrap();
+        let control = ControlSocket::open(&directory.path().join("it.sock"), server.observer());
+        Self { server, control: Some(control.unwrap()), directory }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.control.as_ref().unwrap().path().to_owned()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.addresses()[0]
+    }
+
+    /// A client that has asked for a path and has not read the answer.
+    pub fn ask_for(&self, path: &str) -> TcpStream {
+        let mut client = TcpStream::connect(self.address()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        client
+    }
+
+    /// Fetches `small.txt`, which fails if it does not come whole.
+    pub fn fetch(&self) {
+        let mut client = self.ask_for("/small.txt");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"small\n") {
+            let mut bytes = [0; 1024];
+            let len = client.read(&mut bytes).unwrap();
+            assert_ne!(len, 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&bytes[..len]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    }
+
+    pub fn visit(&self) -> Client {
+        let stream = UnixStream::connect(self.path()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client { stream: BufReader::new(stream) }
+    }
+}
+
+/// A client of the control socket.
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    pub fn say(&mut self, line: &str) {
+        self.try_say(line).unwrap();
+    }
+
+    /// Fails if it has been turned away.
+    pub fn try_say(&mut self, line: &str) -> io::Result<()> {
+        self.stream.get_mut().write_all(line.as_bytes())
+    }
+
+    pub fn ask(&mut self, ask: Ask) -> Answer {
+        self.say(&(serde_json::to_string(&Request::new(ask)).unwrap() + "\n"));
+        self.next().expect("no answer")
+    }
+
+    /// The next line; none at the end.
+    pub fn next(&mut self) -> Option<Answer> {
+        let mut line = String::new();
+        (self.stream.read_line(&mut line).unwrap() > 0)
+            .then(|| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
+    }
+}
