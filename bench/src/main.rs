@@ -14,6 +14,7 @@ mod product;
 mod report;
 mod statistics;
 mod syscalls;
+mod wan;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
@@ -35,6 +36,7 @@ enum Measurement {
     Report(report::Options),
     Ladder(ladder::Options),
     Syscalls(syscalls::Options),
+    Wan(wan::Options),
     /// A server of the ladder, started by it
     #[command(hide = true)]
     Rung(ladder::RungOptions),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Measurement::Report(options) => report::run(&options).map_err(Into::into),
         Measurement::Ladder(options) => ladder::run(&options).map_err(Into::into),
         Measurement::Syscalls(options) => syscalls::run(&options).map_err(Into::into),
+        Measurement::Wan(options) => wan::run(&options).map_err(Into::into),
         Measurement::Rung(options) => ladder::run_rung(options).map_err(Into::into),
         Measurement::Cgi { directory } => ladder::run_cgi(&directory).map_err(Into::into),
     };

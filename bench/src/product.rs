@@ -51,6 +51,16 @@ pub fn program() -> Result<PathBuf, BenchError> {
     })
 }
 
+/// For tests: builds it, if it is not there.
+#[cfg(test)]
+pub fn build() {
+    if program().is_err() {
+        let arguments = ["build", "--package", "pagewire"];
+        let built = std::process::Command::new(env!("CARGO")).args(arguments).status();
+        assert!(built.unwrap().success());
+    }
+}
+
 /// Lets this process and those it starts have descriptors for so many connections.
 pub fn allow_descriptors(connections: usize) {
     let needed = connections as u64 * 2 + RESERVED;

@@ -193,8 +193,6 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use pagewire_tools::lab;
 
     use super::*;
@@ -206,11 +204,7 @@ mod tests {
             return;
         }
         let _alone = alone();
-        if product::program().is_err() {
-            let built =
-                Command::new(env!("CARGO")).args(["build", "--package", "pagewire"]).status();
-            assert!(built.unwrap().success());
-        }
+        product::build();
         let (cell, time) = (Cell { connections: 8, ..CELLS[0] }, Duration::from_secs(1));
         let stage = Stage::set(&[cell], interrupt::flag().unwrap(), time, true).unwrap();
         let link = Link::up(cell.wire).unwrap();
