@@ -116,7 +116,7 @@ impl Running {
 
     /// Ends it in order, and returns what it has said about itself.
     pub fn stop(mut self) -> Result<String, BenchError> {
-        self.end(Signal::SIGTERM).map_err(BenchError::system("end the server"))?;
+        self.end(Signal::SIGQUIT).map_err(BenchError::system("end the server"))?;
         Ok(self.said())
     }
 

@@ -1,248 +1,225 @@
-//! The command line: flags, their help and their syntax. What they mean together is in `config`.
+//! The command line: subcommands, and a flag for every key of the settings.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
+use std::{collections::HashMap, env, ffi::OsString, path::PathBuf};
+
+use clap::{
+    Arg, ArgAction, ArgMatches, ColorChoice, Command, builder::PossibleValuesParser, value_parser,
 };
+use clap_complete::Shell;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use pagewire_stack::Prefix;
+use crate::settings::{DEFAULT_FILE, FILE_VARIABLE, KEYS, Key, PREFIX, Sources};
 
 const EXIT_STATUSES: &str = "\
 Exit statuses:
   0  served, and stopped in order
   1  something else failed
-  2  wrong usage
+  2  wrong usage, or something wrong with the configuration
   3  not enough privilege
   4  the interface or its driver cannot be used
   5  the address cannot be used
-  6  the directory cannot be read
+  6  the directory cannot be read";
 
+const SIGNALS: &str = "\
 Signals:
-  SIGINT, SIGTERM  finish what is being sent, for at most --drain-timeout, then end;
-                   a second one ends at once";
+  SIGQUIT          finish what is being sent, for at most --drain-timeout, then end
+  SIGTERM, SIGINT  end at once; connections are cut";
 
-/// Serves files over HTTP, on a user-level TCP or the kernel's.
-#[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_STATUSES)]
-pub struct Args {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
+const CONFIGURATION: &str = "\
+Configuration:
+  Every flag is also a key of the file, and PAGEWIRE_ with its name in capitals is a variable of the
+  environment: --head-timeout 5s, PAGEWIRE_HEAD_TIMEOUT=5s, head_timeout = \"5s\". A flag beats the
+  environment, and that beats the file. The file is the one of --config or PAGEWIRE_CONFIG; if neither
+  is given nor a directory, /etc/pagewire/pagewire.toml, if there is one.";
+
+/// The argument that names the file.
+const FILE: &str = "config";
+
+/// The argument that is the root without a flag.
+const DIRECTORY: &str = "directory";
 
 /// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Serve the files below a directory over HTTP/1.1.
-    #[command(after_help = EXIT_STATUSES)]
-    Serve(Box<ServeArgs>),
+#[derive(Debug)]
+pub enum Task {
+    /// Serve.
+    Serve(Sources),
+    /// Say what is wrong with the configuration.
+    Check(Sources),
+    /// Print the effective configuration.
+    Show(Sources),
+    /// Print completions for a shell.
+    Completions(Shell),
+    /// Write manual pages to a directory, or print the first.
+    Man(Option<PathBuf>),
 }
 
-/// Whose TCP carries the connections.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum TransportName {
-    /// The kernel's, with epoll and sendfile; needs no privileges.
-    Kernel,
-    /// The user-level stack on `AF_XDP` queues of one interface; needs root or capabilities.
-    Xdp,
+/// The whole command line.
+pub fn command() -> Command {
+    let shell = Arg::new("shell")
+        .value_name("SHELL")
+        .required(true)
+        .value_parser(value_parser!(Shell))
+        .help("Shell to complete for");
+    let directory = Arg::new("to")
+        .long("to")
+        .value_name("DIR")
+        .value_parser(value_parser!(PathBuf))
+        .help("Write one page for each command into this directory");
+    Command::new("pagewire")
+        .about("Serves files over HTTP, on a user-level TCP or the kernel's")
+        .version(env!("CARGO_PKG_VERSION"))
+        .color(ColorChoice::Auto)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help(EXIT_STATUSES)
+        .subcommand(
+            with_settings(Command::new("serve"))
+                .about("Serve the files below a directory over HTTP/1.1")
+                .after_help(format!("{CONFIGURATION}\n\n{EXIT_STATUSES}\n\n{SIGNALS}")),
+        )
+        .subcommand(
+            with_settings(Command::new("check"))
+                .about("Say what is wrong with the configuration, each with its place and its fix")
+                .after_help(format!("{CONFIGURATION}\n\n{EXIT_STATUSES}")),
+        )
+        .subcommand(
+            with_settings(Command::new("config"))
+                .about("Print the configuration in effect, as a commented file")
+                .after_help(CONFIGURATION),
+        )
+        .subcommand(
+            Command::new("completions")
+                .about("Print completions for a shell")
+                .after_help("  pagewire completions bash >/etc/bash_completion.d/pagewire")
+                .arg(shell),
+        )
+        .subcommand(
+            Command::new("man")
+                .about("Print the manual page, or write all of them to a directory")
+                .arg(directory),
+        )
 }
 
-/// The flags of `pagewire serve`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct ServeArgs {
-    /// Directory to serve. Nothing outside it is ever sent.
-    #[arg(value_name = "DIR")]
-    pub root: PathBuf,
-
-    /// Answer 404 for names that start with a dot, such as `.git`, but for `/.well-known`.
-    #[arg(long)]
-    pub hide_dotfiles: bool,
-
-    /// Whose TCP carries the connections.
-    #[arg(long, value_enum, default_value = "kernel")]
-    pub transport: TransportName,
-
-    /// Cores to run on, one shard each: `0-1` or `0,2-3`. [default: all that this process may use]
-    #[arg(long, value_name = "LIST", value_parser = parse_list)]
-    pub cores: Option<NumberList>,
-
-    /// Address to listen on; may be given several times. [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR:PORT", help_heading = "Kernel transport")]
-    pub listen: Vec<SocketAddr>,
-
-    /// Congestion control of the kernel's TCP, such as `cubic` or `bbr`. [default: the system's]
-    #[arg(long, value_name = "NAME", help_heading = "Kernel transport")]
-    pub congestion_control: Option<String>,
-
-    /// Interface whose queues are used.
-    #[arg(long, value_name = "IF", help_heading = "XDP transport")]
-    pub interface: Option<String>,
-
-    /// Address to serve, with its prefix length: `10.77.0.1/24`; may be given several times. If the
-    /// kernel has it too, only the TCP port is taken; if not, ARP, NDP and ICMP are answered as well.
-    #[arg(long = "address", value_name = "ADDR/LEN", value_parser = parse_prefix,
-        help_heading = "XDP transport")]
-    pub addresses: Vec<Prefix>,
-
-    /// TCP port to serve. [default: 80]
-    #[arg(long, value_name = "PORT", help_heading = "XDP transport")]
-    pub port: Option<u16>,
-
-    /// Queues to serve, one shard each: `0-1`. [default: all of the interface]
-    #[arg(long, value_name = "LIST", value_parser = parse_list, help_heading = "XDP transport")]
-    pub queues: Option<NumberList>,
-
-    /// Never sleep: less latency for a whole core's time.
-    #[arg(long, help_heading = "XDP transport")]
-    pub busy: bool,
-
-    /// Connections at once on each core.
-    #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Limits",
-        value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
-    pub connections: u32,
-
-    /// Largest request head (431, 414), in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 8192, help_heading = "Limits",
-        value_parser = clap::value_parser!(u32).range(256..=24_576))]
-    pub head_bytes: u32,
-
-    /// Largest request content (413), in bytes. It is read and discarded.
-    #[arg(long, value_name = "BYTES", default_value_t = 8192, help_heading = "Limits",
-        value_parser = clap::value_parser!(u32).range(0..=24_576))]
-    pub body_bytes: u32,
-
-    /// Files that each core keeps open.
-    #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Limits",
-        value_parser = clap::value_parser!(u32).range(16..=30_000))]
-    pub cache_entries: u32,
-
-    /// Memory that each core fills with small files, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, help_heading = "Limits")]
-    pub cache_bytes: u64,
-
-    /// Threads that open and read files for the cores.
-    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Limits",
-        value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub disk_threads: u32,
-
-    /// For a request, from its first byte to its last (408).
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout,
-        help_heading = "Timeouts")]
-    pub head_timeout: Duration,
-
-    /// Without a request; the connection is then closed.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout,
-        help_heading = "Timeouts")]
-    pub idle_timeout: Duration,
-
-    /// Without the client taking 4 KiB of what is sent to it; the connection is then cut.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout,
-        help_heading = "Timeouts")]
-    pub send_timeout: Duration,
-
-    /// For what is being sent when the server is told to stop.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout,
-        help_heading = "Timeouts")]
-    pub drain_timeout: Duration,
+/// `command` with a flag for every key.
+fn with_settings(command: Command) -> Command {
+    let file = Arg::new(FILE)
+        .long(FILE)
+        .value_name("PATH")
+        .value_parser(value_parser!(PathBuf))
+        .help("Configuration file to read");
+    let directory = Arg::new(DIRECTORY)
+        .value_name("DIR")
+        .conflicts_with("root")
+        .help("Directory to serve, the same as --root");
+    command.arg(directory).arg(file).args(KEYS.iter().map(flag))
 }
 
-/// Numbers of cores or queues, in the order given.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NumberList(pub Vec<u32>);
+fn flag(key: &Key) -> Arg {
+    let check = key.check;
+    let arg = Arg::new(key.field)
+        .long(key.flag())
+        .help(key.help())
+        .help_heading(key.group)
+        .value_name(key.placeholder)
+        .action(if key.is_list { ArgAction::Append } else { ArgAction::Set });
+    if key.is_switch() {
+        let arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+        return arg.value_parser(PossibleValuesParser::new(key.words)).hide_possible_values(true);
+    }
+    if !key.words.is_empty() {
+        return arg.value_parser(PossibleValuesParser::new(key.words));
+    }
+    arg.value_parser(move |text: &str| check(&[text]).map(|()| text.to_owned()))
+}
 
-/// Reads `0-1` or `0,2-3`.
+/// Reads a command line, the program's name first, and the environment.
 ///
 /// # Errors
 ///
-/// What is wrong, for people.
-pub fn parse_list(text: &str) -> Result<NumberList, String> {
-    const MOST: u32 = 1024;
-    let mut numbers = Vec::new();
-    let mut seen = BTreeSet::new();
-    for range in text.split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>()) else {
-            return Err(format!("`{range}` is neither a number nor a range such as 0-3"));
-        };
-        if first > last || last >= MOST {
-            return Err(format!("`{range}` is not a rising range below {MOST}"));
-        }
-        for number in first..=last {
-            if !seen.insert(number) {
-                return Err(format!("{number} stands in it twice"));
+/// What is wrong with it; also if help or the version is asked for.
+pub fn parse(
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<Task, clap::Error> {
+    let environment: HashMap<_, _> =
+        env::vars().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    Ok(match matches.subcommand() {
+        Some(("check", matches)) => Task::Check(sources(matches, environment)),
+        Some(("config", matches)) => Task::Show(sources(matches, environment)),
+        Some(("completions", matches)) => match matches.get_one("shell") {
+            Some(&shell) => Task::Completions(shell),
+            None => {
+                return Err(command.error(clap::error::ErrorKind::MissingRequiredArgument, "SHELL"));
             }
-            numbers.push(number);
-        }
-    }
-    Ok(NumberList(numbers))
+        },
+        Some(("man", matches)) => Task::Man(matches.get_one("to").cloned()),
+        Some(("serve", matches)) => Task::Serve(sources(matches, environment)),
+        _ => return Err(command.error(clap::error::ErrorKind::MissingSubcommand, "no command")),
+    })
 }
 
-/// Reads `10.77.0.1/24`.
-///
-/// # Errors
-///
-/// What is wrong, for people.
-pub fn parse_prefix(text: &str) -> Result<Prefix, String> {
-    let form = "write it with its prefix length, such as 10.77.0.1/24 or fd77::1/64";
-    let (address, length) = text.split_once('/').ok_or(form)?;
-    let address: IpAddr = address.parse().map_err(|_| form)?;
-    let length = length.parse().map_err(|_| form)?;
-    if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-        return Err(format!("{address} is not the address of a host on a network"));
-    }
-    Prefix::new(address, length).map_err(|error| error.to_string())
-}
-
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let range = Duration::from_millis(100)..=Duration::from_hours(24);
-    match humantime::parse_duration(text) {
-        Ok(timeout) if range.contains(&timeout) => Ok(timeout),
-        Ok(_) => Err("it must be between 100ms and 24h".to_owned()),
-        Err(error) => Err(format!("{error}; write it with its unit, such as 30s or 500ms")),
-    }
+fn sources(matches: &ArgMatches, environment: HashMap<String, String>) -> Sources {
+    let given = |name: &str| -> Option<Vec<String>> {
+        Some(matches.get_many::<String>(name)?.cloned().collect())
+    };
+    let mut flags: Vec<_> =
+        KEYS.iter().filter_map(|key| Some((key.field, given(key.field)?))).collect();
+    flags.extend(given(DIRECTORY).map(|directory| ("root", directory)));
+    let names_a_root = flags.iter().any(|(field, _)| *field == "root");
+    let file = matches
+        .get_one(FILE)
+        .cloned()
+        .or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from))
+        .or_else(|| {
+            (!names_a_root).then(|| PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists())
+        });
+    let mut environment: Vec<_> = environment.into_iter().collect();
+    environment.sort_unstable();
+    Sources { file, environment, flags }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        command().debug_assert();
+    }
+
+    fn flags(words: &str) -> Vec<(&'static str, Vec<String>)> {
+        let words = ["pagewire"].into_iter().chain(words.split(' '));
+        let Ok(Task::Serve(sources)) = parse(words) else { panic!() };
+        sources.flags
     }
 
     #[test]
-    fn lists_are_numbers_and_ranges() {
-        let list = |text| parse_list(text).map(|list| list.0).ok();
-        assert_eq!(list("0"), Some(vec![0]));
-        assert_eq!(list("0-3"), Some(vec![0, 1, 2, 3]));
-        assert_eq!(list("2,0-1"), Some(vec![2, 0, 1]));
-        for text in ["", "a", "3-1", "0,0", "0-", "-1", "0-2,1", "0-99999999999", "0-1024", "0 1"] {
-            assert_eq!(list(text), None, "{text:?}");
-        }
+    fn flags_are_told_as_they_were_given() {
+        let one = |text: &str| vec![text.to_owned()];
+        assert_eq!(
+            flags("serve dir --busy --port 81"),
+            [("port", one("81")), ("busy", one("true")), ("root", one("dir")),]
+        );
+        assert_eq!(
+            flags("serve --root dir --busy=false"),
+            [("root", one("dir")), ("busy", one("false")),]
+        );
+        let listen = vec!["[::1]:1".to_owned(), "[::1]:2".to_owned()];
+        assert_eq!(flags("serve --listen [::1]:1 --listen [::1]:2"), [("listen", listen)]);
     }
 
     #[test]
-    fn prefixes_are_addresses_with_a_length() {
-        let text = |text| parse_prefix(text).map(|prefix| (prefix.address(), prefix.length())).ok();
-        assert_eq!(text("10.77.0.1/24"), Some(([10, 77, 0, 1].into(), 24)));
-        assert_eq!(text("fd77::1/64"), Some(("fd77::1".parse().unwrap(), 64)));
-        for bad in ["10.77.0.1", "10.77.0.1/33", "10.77.0.1/x", "0.0.0.0/0", "ff02::1/8", "::1/128"]
-        {
-            assert_eq!(text(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(parse_timeout("1m30s"), Ok(Duration::from_secs(90)));
-        for bad in ["", "10", "1ms", "25h", "-1s", "soon"] {
-            assert!(parse_timeout(bad).is_err(), "{bad}");
+    fn wrong_flags_are_refused() {
+        for words in [
+            "serve a b",
+            "serve a --root b",
+            "serve --port 0",
+            "serve --transport tcp",
+            "serve --busy=x",
+            "man a",
+        ] {
+            let words = ["pagewire"].into_iter().chain(words.split(' '));
+            assert!(parse(words).is_err());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use thiserror::Error;
 
-use crate::content::RootError;
+use crate::{content::RootError, settings::Problem};
 
 /// Why the server did not start or go on.
 #[derive(Debug, Error)]
@@ -12,6 +12,9 @@ pub enum Failure {
     /// Flags that do not go together or lack something.
     #[error("{0}")]
     Usage(String),
+    /// What is set is wrong, each with its place.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Settings(Vec<Problem>),
     /// A privilege is missing.
     #[error("{0}")]
     Privilege(String),
@@ -41,15 +44,26 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the kernel's TCP might serve where this keeps the user-level stack from it.
+    pub fn is_want_of_xdp(&self) -> bool {
+        matches!(self, Self::Privilege(_) | Self::Interface(_))
+    }
+
     /// The exit status that the help documents.
     pub fn exit_status(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::System { .. } | Self::Other(_) | Self::Shard(_) => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Settings(_) => 2,
             Self::Privilege(_) => 3,
             Self::Interface(_) => 4,
             Self::Address(_) => 5,
             Self::Root(_) => 6,
         })
+    }
+}
+
+impl From<Vec<Problem>> for Failure {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self::Settings(problems)
     }
 }

@@ -1,6 +1,7 @@
 //! Pagewire, the product: files over HTTP, one shard per core, on the user-level TCP or the kernel's.
 //!
-//! - `args`, `config`, `failure`: what to do, checked once, and why it cannot be done.
+//! - `args`, `settings`, `config`, `failure`: what is said by flags, environment and file, what it means
+//!   together, and why it cannot be done; `manual`: pages and completions from the same definition.
 //! - `serve`: shards on their cores; `stop`: their end; `counters`, `histogram`: what they did.
 //! - `shard`: the loop between a [`Transport`](pagewire_stack::Transport) and the service.
 //! - `service`: requests to responses, of `http` (the protocol), `content` (the files) and `site` (what
@@ -15,8 +16,10 @@ pub mod counters;
 pub mod failure;
 pub mod histogram;
 pub mod http;
+pub mod manual;
 pub mod serve;
 pub mod service;
+pub mod settings;
 pub mod shard;
 pub mod site;
 pub mod stop;

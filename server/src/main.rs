@@ -1,4 +1,4 @@
-//! The program: starts the server, waits for signals, and says at the end what was done.
+//! The program: what the command line asks for, and its exit status.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -7,29 +7,43 @@ use std::{
     time::Instant,
 };
 
-use clap::Parser;
 use crossbeam_channel::{Receiver, select};
 use pagewire::{
-    args::{Args, Command},
+    args::{self, Task},
     config::{Config, ThisMachine},
     control::socket::{self, ControlSocket},
     failure::Failure,
+    manual,
     serve::{Server, Summary},
+    settings::{Sources, print},
 };
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGINT, SIGQUIT, SIGTERM},
     iterator::Signals,
 };
 
 fn main() -> ExitCode {
-    let Args { command: Command::Serve(args) } = Args::parse();
+    let task = match args::parse(std::env::args_os()) {
+        Ok(task) => task,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
-    let served = Config::new(*args, &ThisMachine).and_then(|config| serve(&config));
-    match served {
+    let done = match task {
+        Task::Serve(sources) => serve(&sources),
+        Task::Check(sources) => check(&sources),
+        Task::Show(sources) => show(&sources),
+        Task::Completions(shell) => written(manual::completions(shell, &mut io::stdout())),
+        Task::Man(None) => written(manual::page(&mut io::stdout())),
+        Task::Man(Some(directory)) => written(manual::pages(&directory)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "pagewire: {failure}");
@@ -38,10 +52,41 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: &Config) -> Result<(), Failure> {
+/// A reader that has seen enough is no failure.
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::System { what: "write the output", source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check(sources: &Sources) -> Result<(), Failure> {
+    warn_of_unknown_variables(sources);
+    let config = Config::new(&sources.read()?, &ThisMachine)?;
+    config.live.check()?;
+    let file = sources.file.as_ref().map(|path| format!("{}: ", path.display()));
+    written(writeln!(io::stdout(), "{}nothing wrong is known", file.unwrap_or_default()))
+}
+
+fn show(sources: &Sources) -> Result<(), Failure> {
+    warn_of_unknown_variables(sources);
+    written(io::stdout().write_all(print(&sources.read()?).as_bytes()))
+}
+
+fn warn_of_unknown_variables(sources: &Sources) {
+    for unknown in sources.unknown_variables() {
+        tracing::warn!("{unknown}");
+    }
+}
+
+fn serve(sources: &Sources) -> Result<(), Failure> {
+    warn_of_unknown_variables(sources);
+    let config = Config::new(&sources.read()?, &ThisMachine)?;
     let signals = signals()?;
-    let server = Server::start(config)?;
-    tracing::info!("serving {}", config.root.display());
+    let server = Server::start(&config)?;
+    tracing::info!("serving {}", config.live.root.display());
     let urls: Vec<_> = server.addresses().iter().map(|it| format!("http://{it}/")).collect();
     let _control = open_control(&server);
     // Whoever started this may have closed the pipe.
@@ -49,11 +94,11 @@ fn serve(config: &Config) -> Result<(), Failure> {
     let _ = io::stdout().flush();
 
     select! {
-        recv(signals) -> _ => {
-            tracing::info!("stopping; a second signal ends at once");
+        recv(signals) -> signal => if signal == Ok(SIGQUIT) {
+            tracing::info!("finishing what is being sent");
             server.drain();
             wait_drained(&server, &signals, Instant::now() + config.drain_timeout);
-        }
+        },
         recv(server.ended()) -> _ => tracing::error!("a shard has failed"),
     }
     report(&server.finish()?);
@@ -72,21 +117,22 @@ fn open_control(server: &Server) -> Option<ControlSocket> {
     }
 }
 
-/// SIGINT and SIGTERM, one message each.
-fn signals() -> Result<Receiver<()>, Failure> {
+/// The signals that end the server, one message each.
+fn signals() -> Result<Receiver<i32>, Failure> {
     let failed = |source| Failure::System { what: "handle signals", source };
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT]).map_err(failed)?;
     let (sender, receiver) = crossbeam_channel::unbounded();
     let pass_on = move || {
-        for _ in signals.forever() {
-            let _ = sender.send(());
+        for signal in signals.forever() {
+            let _ = sender.send(signal);
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(pass_on).map_err(failed)?;
     Ok(receiver)
 }
 
-fn wait_drained(server: &Server, signals: &Receiver<()>, deadline: Instant) {
+/// Waits for the end of a drain, or until a signal or `deadline` cuts it short.
+fn wait_drained(server: &Server, signals: &Receiver<i32>, deadline: Instant) {
     while !server.is_over() {
         select! {
             recv(signals) -> _ => return,

@@ -62,7 +62,7 @@ fn a_signal_lets_transfers_end_and_idle_connections_go() {
     let mut idle = TcpStream::connect(&address).unwrap();
     idle.write_all(b"HEAD /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert!(idle.read(&mut [0; 1000]).unwrap() > 0);
-    signal(&child, Signal::TERM);
+    signal(&child, Signal::QUIT);
     assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0, "the idle connection ends in order");
     let mut rest = Vec::new();
     transfer.read_to_end(&mut rest).unwrap();
@@ -74,11 +74,24 @@ fn a_signal_lets_transfers_end_and_idle_connections_go() {
 }
 
 #[test]
+fn a_signal_to_end_at_once_cuts_what_is_under_way() {
+    for to_end in [Signal::TERM, Signal::INT] {
+        let directory = large_file(1 << 30);
+        let (child, address) = start(&directory, &["--drain-timeout", "1h"]);
+        let mut transfer = begin_transfer(&address);
+        signal(&child, to_end);
+        assert_eq!(end(child).status.code(), Some(0));
+        let error = transfer.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let directory = large_file(1 << 30);
     let (child, address) = start(&directory, &["--drain-timeout", "1h"]);
     let transfer = begin_transfer(&address);
-    signal(&child, Signal::INT);
+    signal(&child, Signal::QUIT);
     std::thread::sleep(Duration::from_millis(300));
     signal(&child, Signal::INT);
     assert_eq!(end(child).status.code(), Some(0));
@@ -90,7 +103,7 @@ fn a_drain_has_a_deadline() {
     let directory = large_file(1 << 30);
     let (child, address) = start(&directory, &["--drain-timeout", "500ms"]);
     let transfer = begin_transfer(&address);
-    signal(&child, Signal::TERM);
+    signal(&child, Signal::QUIT);
     let output = end(child);
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stderr).contains("are cut"));
@@ -110,12 +123,12 @@ fn what_is_wrong_is_one_sentence_with_its_fix_and_its_status() {
         (vec!["serve", root, "--listen", &taken], 5, "in use"),
         (vec!["serve", root, "--listen", "192.0.2.1:8080"], 5, "not an address of this machine"),
         (vec!["serve", root, "--congestion-control", "nonesuch"], 2, "it has: "),
-        (vec!["serve", root, "--busy"], 2, "--transport xdp"),
+        (vec!["serve", root, "--busy"], 2, "name an --interface"),
         (vec!["serve", root, "--no-such-flag"], 2, "--no-such-flag"),
-        (vec!["serve"], 2, "DIR"),
+        (vec!["serve"], 2, "name a directory"),
         (vec![], 2, "Usage"),
         (with(&[]), 2, "needs --interface"),
-        (with(&["--interface", "nonesuch0", "--address", "10.0.0.1/8"]), 4, "no interface"),
+        (with(&["--interface", "nonesuch0", "--address", "192.0.2.1/24"]), 4, "no interface"),
     ];
     for (words, status, part) in cases {
         let output = command(words).output().unwrap();
@@ -126,6 +139,75 @@ fn what_is_wrong_is_one_sentence_with_its_fix_and_its_status() {
     }
 }
 
+/// What a command prints if it succeeds.
+fn printed(words: &[&str]) -> String {
+    let output = command(words).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{words:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_printed_configuration_serves_the_same() {
+    let directory = large_file(1000);
+    let root = directory.path().to_str().unwrap();
+    let text = printed(&["config", root, "--listen", "127.0.0.1:0", "--idle-timeout", "1s"]);
+    let file = directory.path().join("pagewire.toml");
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    assert!(printed(&["check", "--config", file]).contains("nothing wrong"));
+    let mut child = command(&["serve", "--config", file]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("ready: http://127.0.0.1:"), "{line:?}");
+    signal(&child, Signal::TERM);
+    assert_eq!(end(child).status.code(), Some(0));
+}
+
+#[test]
+fn the_environment_sets_keys_and_the_file() {
+    let directory = large_file(1000);
+    let file = directory.path().join("pagewire.toml");
+    std::fs::write(&file, "port = 81\nidle_timeout = \"1s\"\n").unwrap();
+    let mut config = command(&["config", "--head-timeout", "3s"]);
+    config
+        .env("PAGEWIRE_CONFIG", file)
+        .env("PAGEWIRE_PORT", "82")
+        .env("PAGEWIRE_HEAD_TIMEOUT", "4s");
+    let output = config.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in ["port = 82", "idle_timeout = \"1s\"", "head_timeout = \"3s\""] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn a_check_tells_all_that_is_wrong_with_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pagewire.toml");
+    std::fs::write(&file, "prot = 81\n\nidle_timeout = 1\n").unwrap();
+    let output = command(&["check", "--config", file.to_str().unwrap()]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("pagewire.toml:1: prot: is no key; did you mean `port`?"), "{error}");
+    assert!(error.contains("pagewire.toml:3: idle_timeout: "), "{error}");
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_flag() {
+    let bash = printed(&["completions", "bash"]);
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    printed(&["man", "--to", place]);
+    let serve = std::fs::read_to_string(directory.path().join("pagewire-serve.1")).unwrap();
+    let serve = serve.replace('\\', "");
+    for key in pagewire::settings::KEYS {
+        let flag = format!("--{}", key.flag());
+        assert!(bash.contains(&flag) && serve.contains(&flag), "{flag}");
+    }
+    assert!(printed(&["man"]).contains("SUBCOMMANDS"));
+}
+
 #[test]
 fn the_help_explains_flags_and_exit_statuses() {
     let output = command(&["serve", "--help"]).output().unwrap();
@@ -134,7 +216,7 @@ fn the_help_explains_flags_and_exit_statuses() {
         "--transport",
         "--listen",
         "--interface",
-        "[default: 127.0.0.1:8080]",
+        "or 127.0.0.1:8080]",
         "SIGTERM",
         "Exit statuses",
         "6  the directory cannot be read",

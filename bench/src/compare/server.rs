@@ -13,7 +13,7 @@ pub fn arguments(subject: Subject, cell: &Cell, link: &Link, root: &Path) -> Vec
     let own = if subject == Subject::User {
         let interface = &link.server.interface;
         format!(
-            "--transport xdp --interface {interface} --queues 0 --address {ADDRESS}/24 --port {PORT}"
+            "--require-xdp --interface {interface} --queues 0 --address {ADDRESS}/24 --port {PORT}"
         )
     } else {
         format!("--listen {ADDRESS}:{PORT} --congestion-control cubic")

@@ -34,7 +34,7 @@ pub(super) fn fit_files(config: &mut Config, limit: usize) {
 pub(super) fn fit_files_and_connections(config: &mut Config, limit: usize) {
     let each = each_core(config, limit);
     cut_entries(config, each / 4);
-    let rest = each - config.cache.entries;
+    let rest = each - config.live.cache.entries;
     if rest < config.connections {
         tracing::info!(
             "the limit of {limit} descriptors allows {rest} connections a core, not {}; raise it \
@@ -53,39 +53,21 @@ fn each_core(config: &Config, limit: usize) -> usize {
 
 fn cut_entries(config: &mut Config, most: usize) {
     let mappings = MAPPINGS / config.cores.len().max(1);
-    config.cache.entries = config.cache.entries.min(most).min(mappings).max(1);
+    config.live.cache.entries = config.live.cache.entries.min(most).min(mappings).max(1);
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::{
-        args::{Args, Command},
-        config::Machine,
-    };
-
-    struct FourCores;
-
-    impl Machine for FourCores {
-        fn cores(&self) -> Vec<usize> {
-            vec![0, 1, 2, 3]
-        }
-
-        fn queues(&self, _interface: &str) -> Option<u32> {
-            None
-        }
-    }
 
     #[test]
     fn what_is_kept_open_fits_the_limit() {
-        let Args { command: Command::Serve(args) } = Args::parse_from(["pagewire", "serve", "."]);
-        let config = Config::new(*args, &FourCores).unwrap();
+        let mut config = Config::of_command_line(["pagewire", "serve", "."]).unwrap();
+        config.cores = vec![0, 1, 2, 3];
         let fitted = |limit, fit: fn(&mut Config, usize)| {
             let mut config = config.clone();
             fit(&mut config, limit);
-            (config.cache.entries, config.connections)
+            (config.live.cache.entries, config.connections)
         };
         assert_eq!(fitted(1 << 20, fit_files_and_connections), (4096, 4096));
         assert_eq!(fitted(1 << 20, fit_files), (4096, 4096));

@@ -27,7 +27,7 @@ pub(super) fn start(config: &Config, kernel: &KernelConfig) -> Result<Server, Fa
     for _ in &config.cores {
         let stack_config = StackConfig {
             connections_max: u32::try_from(config.connections).unwrap_or(u32::MAX),
-            head_limit_bytes: config.limits.request_bytes(),
+            head_limit_bytes: config.live.limits.request_bytes(),
             congestion_control: kernel.congestion_control.clone(),
             ..StackConfig::default()
         };

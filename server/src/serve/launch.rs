@@ -47,7 +47,7 @@ pub(super) struct Launch<'a> {
 impl<'a> Launch<'a> {
     /// Opens the root and starts the helpers.
     pub(super) fn new(config: &'a Config) -> Result<Self, Failure> {
-        let root = Arc::new(Root::open(&config.root)?);
+        let root = Arc::new(Root::open(&config.live.root)?);
         let queue = QUEUED_JOBS_EACH * config.cores.len().max(1);
         let helpers = DiskPool::start(config.disk_threads, queue)
             .map_err(|source| Failure::System { what: "start helper threads", source })?;
@@ -179,10 +179,11 @@ impl Seed {
         let now = self.clock.now();
         let (transport, told) = build(now)?;
         let waker = transport.waker();
-        let content = Content::new(self.root, self.helpers, self.config.cache, waker.clone());
-        let service = Service::new(content, self.config.limits, now, SystemTime::now())
-            .with_dotfiles(self.config.dotfiles);
-        let shard = Shard::new(transport, service, self.config.timeouts, self.counters, now)
+        let live = &self.config.live;
+        let content = Content::new(self.root, self.helpers, live.cache, waker.clone());
+        let service =
+            Service::new(content, live.limits, now, SystemTime::now()).with_dotfiles(live.dotfiles);
+        let shard = Shard::new(transport, service, live.timeouts, self.counters, now)
             .with_inbox(self.inbox);
         Ok((shard, waker, told))
     }

@@ -7,8 +7,8 @@ mod neighbourhood;
 mod xdp;
 
 use std::{
-    fmt,
-    net::SocketAddr,
+    fmt, io,
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use pagewire_driver::Waker;
 
 use crate::{
-    config::{Config, TransportConfig},
+    config::{Config, Fallback, KernelConfig, TransportConfig},
     control::observer::{About, ObservedShard, Observer},
     counters::Counters,
     failure::Failure,
@@ -85,9 +85,15 @@ impl Server {
     ///
     /// Any [`Failure`]; nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, Failure> {
-        match &config.transport {
-            TransportConfig::Kernel(kernel) => kernel::start(config, kernel),
-            TransportConfig::Xdp(xdp) => xdp::start(config, xdp),
+        let xdp = match &config.transport {
+            TransportConfig::Kernel(kernel) => return kernel::start(config, kernel),
+            TransportConfig::Xdp(xdp) => xdp,
+        };
+        match (xdp::start(config, xdp), &xdp.fallback) {
+            (Err(failure), Some(fallback)) if failure.is_want_of_xdp() => {
+                fall_back(config, fallback, failure)
+            }
+            (started, _) => started,
         }
     }
 
@@ -180,6 +186,25 @@ impl Server {
             });
         Ok(Summary { shards: shards.collect::<Result<_, _>>()?, steering })
     }
+}
+
+/// Serves by the kernel those of the addresses that it has, for `failure` keeps the user-level stack from it.
+/// If it has none, `failure` stands.
+fn fall_back(config: &Config, fallback: &Fallback, failure: Failure) -> Result<Server, Failure> {
+    let has = |address: &SocketAddr| match TcpListener::bind(SocketAddr::new(address.ip(), 0)) {
+        Err(error) => error.kind() != io::ErrorKind::AddrNotAvailable,
+        Ok(_) => true,
+    };
+    let (listen, missing): (Vec<_>, Vec<_>) = fallback.kernel.listen.iter().copied().partition(has);
+    if listen.is_empty() {
+        return Err(failure);
+    }
+    tracing::warn!("no AF_XDP, the kernel's TCP serves instead: {failure}");
+    for address in missing {
+        tracing::warn!("{address} is not served, as the kernel does not have it");
+    }
+    let config = Config { cores: fallback.cores.clone(), ..config.clone() };
+    kernel::start(&config, &KernelConfig { listen, ..fallback.kernel.clone() })
 }
 
 /// A server that is given up ends at once.

@@ -76,7 +76,7 @@ pub(super) fn start(config: &Config, xdp: &XdpConfig) -> Result<Server, Failure>
             listen: Some(xdp.port),
             limits: UserLimits {
                 connections: config.connections,
-                head: config.limits.request_bytes(),
+                head: config.live.limits.request_bytes(),
                 ..UserLimits::default()
             },
             mesh,

@@ -9,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
 use pagewire::{
-    args::{Args, Command},
-    config::{Config, ThisMachine},
+    config::Config,
     control::{
         protocol::{Answer, Ask, Request},
         socket::ControlSocket,
@@ -40,9 +38,8 @@ impl Running {
         fs::write(root.join("small.txt"), b"small\n").unwrap();
         fs::write(root.join("large.bin"), vec![7; 32 << 20]).unwrap();
         let words = ["pagewire", "serve", root.to_str().unwrap(), "--listen=127.0.0.1:0"];
-        let Args { command: Command::Serve(args) } =
-            Args::parse_from(words.iter().chain(flags).copied());
-        let server = Server::start(&Config::new(*args, &ThisMachine).unwrap()).unwrap();
+        let config = Config::of_command_line(words.iter().chain(flags).copied()).unwrap();
+        let server = Server::start(&config).unwrap();
         let control = ControlSocket::open(&directory.path().join("it.sock"), server.observer());
         Self { server, control: Some(control.unwrap()), directory }
     }

@@ -90,7 +90,7 @@ fn user_stack(count: u64) {
     }
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::up(&LabConfig::unique()).unwrap();
-    let flags = ["--transport", "xdp", "--interface", INTERFACE, "--address", "10.77.0.1/24"];
+    let flags = ["--require-xdp", "--interface", INTERFACE, "--address", "10.77.0.1/24"];
     let site = lab.within(Side::Server, || Site::start(&flags)).unwrap();
     lab.within(Side::Client, || inject(&site, Transport::User, count)).unwrap();
     site.finish();

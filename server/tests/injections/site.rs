@@ -5,13 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
-use pagewire::{
-    args::{Args, Command},
-    config::{Config, ThisMachine},
-    counters::Counter,
-    serve::Server,
-};
+use pagewire::{config::Config, counters::Counter, serve::Server};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tempfile::TempDir;
 
@@ -32,9 +26,7 @@ impl Site {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().to_str().unwrap();
         let words = ["pagewire", "serve", root, "--cache-entries=256"];
-        let Args { command: Command::Serve(args) } =
-            Args::parse_from(words.iter().chain(flags).copied());
-        let config = Config::new(*args, &ThisMachine).unwrap();
+        let config = Config::of_command_line(words.iter().chain(flags).copied()).unwrap();
         let server = Server::start(&config).unwrap();
         Self { server, directory }
     }

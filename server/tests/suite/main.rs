@@ -62,7 +62,7 @@ fn xdp(config: &LabConfig, family: usize) {
     }
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::up(config).unwrap();
-    let flags = ["--transport", "xdp", "--interface", INTERFACE];
+    let flags = ["--require-xdp", "--interface", INTERFACE];
     let addresses = ["--address", "10.77.0.1/24", "--address", "fd77::1/64"];
     let start = || Running::start(&[flags.as_slice(), &addresses].concat());
     let running = lab.within(Side::Server, start).unwrap();

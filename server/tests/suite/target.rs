@@ -9,13 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
-use pagewire::{
-    args::{Args, Command},
-    config::{Config, ThisMachine},
-    counters::Counter,
-    serve::Server,
-};
+use pagewire::{config::Config, counters::Counter, serve::Server};
 use tempfile::TempDir;
 
 /// Where a check finds the server and its files.
@@ -63,9 +57,7 @@ impl Running {
         let times =
             ["--head-timeout=1s", "--idle-timeout=4s", "--send-timeout=3s", "--drain-timeout=5s"];
         let words = ["pagewire", "serve", root, "--hide-dotfiles"].into_iter().chain(times);
-        let Args { command: Command::Serve(args) } =
-            Args::parse_from(words.chain(flags.iter().copied()));
-        let config = Config::new(*args, &ThisMachine).unwrap();
+        let config = Config::of_command_line(words.chain(flags.iter().copied())).unwrap();
         let server = Server::start(&config).unwrap();
         Self { server, directory }
     }

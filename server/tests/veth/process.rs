@@ -13,7 +13,7 @@ use pagewire_tools::lab::{Lab, Side};
 use tempfile::TempDir;
 
 pub const KERNEL: &str = "--listen 10.77.0.1:80 --listen [fd77::1]:80";
-pub const XDP: &str = "--transport xdp --interface pw0 --address 10.77.0.1/24 --address fd77::1/64";
+pub const XDP: &str = "--require-xdp --interface pw0 --address 10.77.0.1/24 --address fd77::1/64";
 
 /// Something to serve: files of given names and lengths, and what is in them.
 pub struct Site {
@@ -78,7 +78,7 @@ impl Process {
 
     /// Ends it in order and returns the sums of what its shards say they have counted.
     pub fn stop(mut self) -> Counts {
-        self.signal("TERM");
+        self.signal("QUIT");
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {}", self.said());
         Counts::read(&self.said())

@@ -42,9 +42,9 @@ impl Transport {
     fn arguments(self) -> Vec<String> {
         let [v4, v6] = SERVER;
         let words = match self {
-            Self::Xdp => format!(
-                "--transport xdp --interface {INTERFACE} --address {v4}/24 --address {v6}/64"
-            ),
+            Self::Xdp => {
+                format!("--require-xdp --interface {INTERFACE} --address {v4}/24 --address {v6}/64")
+            }
             Self::Kernel => {
                 format!("--listen {v4}:80 --listen [{v6}]:80 --congestion-control cubic")
             }
@@ -119,7 +119,7 @@ impl Serving {
 
     /// Ends it, gently at first.
     pub(super) fn stop(mut self) -> Result<(), DemoError> {
-        self.end(Signal::SIGTERM)?;
+        self.end(Signal::SIGQUIT)?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use pagewire::args::{NumberList, parse_list, parse_prefix};
+use pagewire::settings::{NumberList, parse_list, parse_prefix};
 use pagewire_driver::Interface;
 use pagewire_stack::Prefix;
 

@@ -2,12 +2,7 @@
 
 use std::{io, thread};
 
-use clap::Parser;
-use pagewire::{
-    args::{Args, Command},
-    config::{Config, ThisMachine},
-    serve::Server,
-};
+use pagewire::{config::Config, serve::Server};
 use pagewire_tools::lab::INTERFACE;
 
 use crate::ladder::{
@@ -51,7 +46,7 @@ fn kernel(setting: &Setting) -> io::Result<()> {
 fn user(setting: &Setting) -> io::Result<()> {
     let address = format!("{}/24", setting.address.ip());
     let port = setting.address.port().to_string();
-    let words = ["--transport", "xdp", "--interface", INTERFACE, "--address", &address];
+    let words = ["--require-xdp", "--interface", INTERFACE, "--address", &address];
     run(setting, &[words.as_slice(), &["--port", &port, "--queues", "0"]].concat())
 }
 
@@ -60,9 +55,8 @@ fn run(setting: &Setting, words: &[&str]) -> io::Result<()> {
     let connections = (setting.connections + 64).to_string();
     let directory = setting.directory.to_string_lossy();
     let common = ["pagewire", "serve", &directory, "--cores", &core, "--connections", &connections];
-    let Args { command: Command::Serve(arguments) } =
-        Args::try_parse_from(common.iter().chain(words)).map_err(io::Error::other)?;
-    let config = Config::new(*arguments, &ThisMachine).map_err(io::Error::other)?;
+    let words = common.iter().chain(words).copied();
+    let config = Config::of_command_line(words).map_err(io::Error::other)?;
     let server = Server::start(&config).map_err(io::Error::other)?;
     let address = server.addresses().first().copied().ok_or(io::ErrorKind::AddrNotAvailable)?;
     (setting.announce)(address)?;
