@@ -202,8 +202,11 @@ impl Live {
             },
             timeouts: Timeouts {
                 head: settings.head_timeout.value.0,
+                request: settings.request_timeout.value.0,
+                body: settings.body_timeout.value.0,
                 idle: settings.idle_timeout.value.0,
                 send: settings.send_timeout.value.0,
+                min_rate: settings.min_rate.value.0,
             },
         })
     }

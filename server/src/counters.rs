@@ -50,9 +50,11 @@ counters! {
     Waits: "disk waits",
     /// Heads that took too long.
     HeadTimeouts: "head timeouts",
+    /// Requests whose content took too long.
+    BodyTimeouts: "body timeouts",
     /// Connections closed because nothing was asked.
     IdleTimeouts: "idle timeouts",
-    /// Connections cut because the client took nothing.
+    /// Connections cut because the client took too little of what was sent.
     SendTimeouts: "send timeouts",
     /// Connections that ended in order.
     Finished: "finished",
@@ -88,6 +90,7 @@ impl Counter {
             Self::ServerErrors => responses.caused_by("5xx"),
             Self::Waits => Figure::counter("request_waits", "Requests that waited for a helper."),
             Self::HeadTimeouts => timeouts.caused_by("head"),
+            Self::BodyTimeouts => timeouts.caused_by("body"),
             Self::IdleTimeouts => timeouts.caused_by("idle"),
             Self::SendTimeouts => timeouts.caused_by("send"),
             Self::Finished => ended.caused_by("finished"),

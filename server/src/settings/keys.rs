@@ -165,12 +165,20 @@ keys! {
         disk_threads: Number<1, 256> = "4", AtStart;
     }
     "Timeouts" {
-        /// For a request, from its first byte to its last (408).
+        /// For the head of a request, from its first byte to its last (408).
         head_timeout: Timeout = "10s", AtReload;
+        /// For a whole request, from its first byte to its last (408).
+        request_timeout: Timeout = "60s", AtReload;
+        /// For so much of a request's content as --min-rate asks in this time (408).
+        body_timeout: Timeout = "10s", AtReload;
         /// Without a request; the connection is then closed.
         idle_timeout: Timeout = "60s", AtReload;
-        /// Without the client taking 4 KiB of what is sent to it; the connection is then cut.
+        /// For the client to take as much as --min-rate asks in this time of what is sent to it; else the
+        /// connection is cut.
         send_timeout: Timeout = "30s", AtReload;
+        /// Bytes a second that must come of a request's content, and be taken of what is sent, on the
+        /// average of these times.
+        min_rate: Bytes<0, { 1 << 30 }> = "256", AtReload;
         /// For what is being sent when the server is told to end by SIGQUIT.
         drain_timeout: Time<0, 86_400_000> = "30s", AtReload;
     }

@@ -10,8 +10,10 @@ use super::wheel::Tick;
 pub(super) enum Reading {
     /// Between requests.
     Idle,
-    /// Within a request of which `seen` bytes have been looked at.
+    /// Within the head of a request of which `seen` bytes have been looked at.
     Head { seen: usize },
+    /// Within the content of a request of which `seen` bytes have been looked at.
+    Body { seen: usize },
     /// A whole request waits for a helper to find its file.
     Resolving,
     /// More requests may be there, but enough responses are queued: go on when they are sent.
@@ -34,8 +36,10 @@ pub(super) enum Peer {
 pub(super) enum Duty {
     /// Ask something.
     Ask,
-    /// Complete a request.
+    /// Complete the head of a request.
     Complete,
+    /// Go on with the content of a request.
+    Deliver,
     /// Take some of what is sent to it.
     Take,
 }
@@ -58,8 +62,21 @@ pub(super) struct Connection {
     pub queued: u32,
     /// Bytes submitted so far.
     pub submitted: u64,
-    /// Bytes sent when progress was last judged.
-    pub judged: u64,
+    /// How far this side must have got with what it is judged for: bytes of the request that have come,
+    /// or of all responses that have been taken.
+    pub owed: u64,
+    /// When the request at the front began to come, while it is not whole.
+    pub began: Option<Instant>,
+}
+
+impl Connection {
+    /// Bytes of an incomplete request that have been looked at.
+    pub fn seen(&self) -> usize {
+        match self.reading {
+            Reading::Head { seen } | Reading::Body { seen } => seen,
+            _ => 0,
+        }
+    }
 }
 
 /// Connections by their transport's slot.
@@ -85,7 +102,8 @@ impl Table {
             answering_since: None,
             queued: 0,
             submitted: 0,
-            judged: 0,
+            owed: 0,
+            began: None,
         });
     }
 

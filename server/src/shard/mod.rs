@@ -7,23 +7,21 @@
 
 mod connection;
 pub mod inquiry;
+mod patience;
 #[cfg(test)]
 mod tests;
 mod wheel;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use pagewire_driver::{Clock, Instant};
 use pagewire_stack::{
     Close, CloseReason, ConnectionId, Event, EventBatch, Observe, Part, Refused, Transport,
 };
 
+pub use self::patience::Timeouts;
 use self::{
-    connection::{Connection, Duty, Peer, Reading, Table},
+    connection::{Connection, Peer, Reading, Table},
     inquiry::{Inbox, Question},
     wheel::{Tick, Wheel},
 };
@@ -37,30 +35,6 @@ use crate::{
 
 /// Responses queued on one connection before its further requests have to wait.
 const MOST_QUEUED: u32 = 32;
-
-/// How much a client must take within [`Timeouts::send`], unless less is left.
-const LEAST_PROGRESS_BYTES: u64 = 4096;
-
-/// How long a connection may take for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// For a request, from its first byte to its last.
-    pub head: Duration,
-    /// Without asking anything.
-    pub idle: Duration,
-    /// Without taking 4 KiB of what is sent to it.
-    pub send: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            head: Duration::from_secs(10),
-            idle: Duration::from_mins(1),
-            send: Duration::from_secs(30),
-        }
-    }
-}
 
 /// What a shard does when there is nothing to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -219,7 +193,9 @@ impl<T: Transport> Shard<T> {
         while let Some(connection) = self.connections.get(id) {
             let goes_on = match connection.reading {
                 Reading::Resolving | Reading::Held | Reading::Over => false,
-                Reading::Idle | Reading::Head { .. } => self.step(id, now, None),
+                Reading::Idle | Reading::Head { .. } | Reading::Body { .. } => {
+                    self.step(id, now, None)
+                }
             };
             if !goes_on {
                 break;
@@ -240,20 +216,20 @@ impl<T: Transport> Shard<T> {
         }
         let bytes = self.transport.received(id);
         connection.asked_at.get_or_insert(now);
-        let seen = if let Reading::Head { seen } = connection.reading { seen } else { 0 };
+        let seen = connection.seen();
         if bytes.is_empty() {
             connection.reading = Reading::Idle;
             connection.asked_at = None;
             return false;
         }
         if seen > 0 && !worth_parsing(bytes, seen, self.service.limits()) {
-            connection.reading = Reading::Head { seen: bytes.len() };
+            connection.wait_for_more(bytes, now);
             return false;
         }
         let asked = Asked { id, now, found, afterwards: self.afterwards };
         match self.service.step(bytes, asked, &mut self.reply) {
             Step::Incomplete => {
-                connection.reading = Reading::Head { seen: bytes.len() };
+                connection.wait_for_more(bytes, now);
                 false
             }
             Step::Waiting => {
@@ -287,6 +263,7 @@ impl<T: Transport> Shard<T> {
                 connection.answering_since = connection.answering_since.or(asked_at);
                 connection.reading = Reading::Idle;
                 connection.deadline = None;
+                connection.began = None;
                 if !keep_alive {
                     connection.reading = Reading::Over;
                     self.transport.close(id, Close::AfterSent);
@@ -314,27 +291,17 @@ impl<T: Transport> Shard<T> {
         let Some(connection) = self.connections.get(id) else { return };
         let is_last = match connection.reading {
             Reading::Idle => connection.peer == Peer::Closed || self.afterwards == Afterwards::End,
-            Reading::Head { .. } => connection.peer == Peer::Closed,
+            Reading::Head { .. } | Reading::Body { .. } => connection.peer == Peer::Closed,
             Reading::Resolving | Reading::Held | Reading::Over => false,
         };
         if is_last {
             connection.reading = Reading::Over;
             self.transport.close(id, Close::AfterSent);
         }
-        let duty = match connection.reading {
-            _ if self.transport.pending(id) > 0 => Some(Duty::Take),
-            Reading::Idle => Some(Duty::Ask),
-            Reading::Head { .. } => Some(Duty::Complete),
-            Reading::Resolving | Reading::Held | Reading::Over => None,
-        };
-        if duty == connection.deadline.map(|(duty, _)| duty) {
-            return;
+        let pending = self.transport.pending(id);
+        if connection.set_deadline(now, pending, &self.timeouts) {
+            enter(&mut self.wheel, connection);
         }
-        if duty == Some(Duty::Take) {
-            connection.judged = connection.submitted - self.transport.pending(id);
-        }
-        connection.deadline = duty.map(|duty| (duty, now + self.timeouts.for_duty(duty)));
-        enter(&mut self.wheel, connection);
     }
 
     fn look_at_deadlines(&mut self, now: Instant) {
@@ -352,33 +319,6 @@ impl<T: Transport> Shard<T> {
             }
         }
         self.due = due;
-    }
-
-    /// `id` has had its time for `duty`.
-    fn call_to_account(&mut self, id: ConnectionId, duty: Duty, now: Instant) {
-        let Some(connection) = self.connections.get(id) else { return };
-        connection.deadline = None;
-        match duty {
-            Duty::Ask => {
-                self.counters.add(Counter::IdleTimeouts, 1);
-                connection.reading = Reading::Over;
-                self.transport.close(id, Close::AfterSent);
-            }
-            Duty::Complete => {
-                self.counters.add(Counter::HeadTimeouts, 1);
-                self.service.refuse(Status::RequestTimeout, &mut self.reply);
-                self.submit(id, 0, Status::RequestTimeout, false);
-            }
-            Duty::Take => {
-                let sent = connection.submitted - self.transport.pending(id);
-                if sent - connection.judged < LEAST_PROGRESS_BYTES {
-                    self.counters.add(Counter::SendTimeouts, 1);
-                    connection.reading = Reading::Over;
-                    return self.transport.close(id, Close::Now);
-                }
-            }
-        }
-        self.settle(id, now);
     }
 }
 
@@ -413,16 +353,6 @@ impl<T: Observe> Shard<T> {
     fn answer(&mut self, question: Question, now: Instant) {
         let content = self.service.content().counters();
         inquiry::answer(question, now, &mut self.transport, &mut self.connections, &content);
-    }
-}
-
-impl Timeouts {
-    fn for_duty(&self, duty: Duty) -> Duration {
-        match duty {
-            Duty::Ask => self.idle,
-            Duty::Complete => self.head,
-            Duty::Take => self.send,
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The shard over a scripted transport, in made-up time, with a real directory and real helpers.
 
-use std::{collections::BTreeMap, fmt::Write, fs, thread};
+use std::{collections::BTreeMap, fmt::Write, fs, thread, time::Duration};
 
 use pagewire_driver::Waker;
 use pagewire_stack::{CloseReason, DiskPool, Parts};
@@ -407,5 +407,74 @@ fn events_of_unknown_connections_are_borne() {
     fixture.event(Event::Sent(gone));
     fixture.event(Event::PeerClosed(gone));
     fixture.event(Event::Closed(gone, CloseReason::Unreachable));
+    assert!(fixture.is_open());
+}
+
+const POST: &str = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 8000\r\n\r\n";
+
+#[test]
+fn content_that_stops_coming_gets_408() {
+    let mut fixture = Fixture::new();
+    fixture.receive(POST);
+    fixture.receive(&"x".repeat(2_600));
+    fixture.pass(Duration::from_secs(9));
+    assert!(fixture.statuses().is_empty());
+    fixture.pass(Duration::from_secs(2));
+    assert!(fixture.statuses().is_empty(), "2,600 bytes are more than 256 a second");
+    fixture.pass(Duration::from_secs(10));
+    assert_eq!(fixture.statuses(), [408]);
+    assert_eq!(fixture.count(Counter::BodyTimeouts), 1);
+}
+
+#[test]
+fn content_that_drips_gets_408_although_it_never_stops() {
+    let mut fixture = Fixture::new();
+    fixture.receive(POST);
+    for _ in 0..10 {
+        fixture.receive(&"x".repeat(200));
+        fixture.pass(Duration::from_secs(1));
+    }
+    fixture.pass(Duration::from_millis(100));
+    assert_eq!(fixture.statuses(), [408]);
+    fixture.sent();
+    assert!(!fixture.is_open());
+}
+
+#[test]
+fn steady_content_is_waited_for_but_no_longer_than_a_request_may_take() {
+    let mut fixture = Fixture::new();
+    fixture.receive(POST);
+    for _ in 0..25 {
+        fixture.receive(&"x".repeat(300));
+        fixture.pass(Duration::from_secs(1));
+    }
+    assert!(fixture.statuses().is_empty());
+    fixture.receive(&"x".repeat(500));
+    assert_eq!(fixture.statuses(), [405], "it is whole");
+
+    let mut fixture = Fixture::new();
+    fixture.shard.timeouts.min_rate = 1;
+    fixture.receive(POST);
+    for _ in 0..60 {
+        assert!(fixture.statuses().is_empty());
+        fixture.receive(&"x".repeat(100));
+        fixture.pass(Duration::from_secs(1));
+    }
+    fixture.pass(Duration::from_millis(100));
+    assert_eq!(fixture.statuses(), [408]);
+}
+
+#[test]
+fn a_client_that_takes_small_responses_one_by_one_is_not_slow() {
+    let mut fixture = Fixture::new();
+    fixture.receive(GET);
+    fixture.await_responses(1);
+    for round in 2..=31 {
+        // The next is asked for before the last is taken, so something is always on its way.
+        fixture.receive(GET);
+        fixture.await_responses(round);
+        fixture.line().pending /= 2;
+        fixture.pass(Duration::from_secs(3));
+    }
     assert!(fixture.is_open());
 }
