@@ -13,7 +13,7 @@ use crate::{
     content::{CacheLimits, Root},
     failure::Failure,
     http::{Limits, path::Dotfiles},
-    settings::{Setting, Settings, TransportName, Value},
+    settings::{Number, Setting, Settings, TransportName, Value},
     shard::{Idle, Timeouts},
 };
 
@@ -26,6 +26,8 @@ pub struct Config {
     pub cores: Vec<usize>,
     /// Connections at once on each core.
     pub connections: usize,
+    /// Of these, those of one source.
+    pub connections_per_source: usize,
     /// Helper threads.
     pub disk_threads: usize,
     /// How long a drain may take.
@@ -139,6 +141,10 @@ impl Config {
             transport,
             cores,
             connections: settings.connections.value.count(),
+            connections_per_source: settings
+                .connections_per_source
+                .value
+                .map_or(usize::MAX, Number::count),
             disk_threads: settings.disk_threads.value.count(),
             drain_timeout: settings.drain_timeout.value.0,
             live: Live::new(settings)?,

@@ -54,6 +54,10 @@ counters! {
     BodyTimeouts: "body timeouts",
     /// Connections closed because nothing was asked.
     IdleTimeouts: "idle timeouts",
+    /// Connections cut because their source has too many.
+    SourceRefused: "refused for their source",
+    /// Idle and slow connections closed early because there were too many.
+    Relieved: "closed for want of room",
     /// Connections cut because the client took too little of what was sent.
     SendTimeouts: "send timeouts",
     /// Connections that ended in order.
@@ -91,6 +95,13 @@ impl Counter {
             Self::Waits => Figure::counter("request_waits", "Requests that waited for a helper."),
             Self::HeadTimeouts => timeouts.caused_by("head"),
             Self::BodyTimeouts => timeouts.caused_by("body"),
+            Self::SourceRefused => {
+                Figure::counter("connections_refused", "Connections beyond their source's share.")
+            }
+            Self::Relieved => Figure::counter(
+                "connections_relieved",
+                "Idle and slow connections closed early because there were too many.",
+            ),
             Self::IdleTimeouts => timeouts.caused_by("idle"),
             Self::SendTimeouts => timeouts.caused_by("send"),
             Self::Finished => ended.caused_by("finished"),

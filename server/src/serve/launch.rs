@@ -20,7 +20,7 @@ use crate::{
     counters::Counters,
     failure::Failure,
     service::Service,
-    shard::{Shard, inquiry::Inbox},
+    shard::{ConnectionLimits, Shard, inquiry::Inbox},
     stop::Stop,
 };
 
@@ -183,7 +183,12 @@ impl Seed {
         let content = Content::new(self.root, self.helpers, live.cache, waker.clone());
         let service =
             Service::new(content, live.limits, now, SystemTime::now()).with_dotfiles(live.dotfiles);
+        let limits = ConnectionLimits {
+            connections: self.config.connections,
+            per_source: self.config.connections_per_source,
+        };
         let shard = Shard::new(transport, service, live.timeouts, self.counters, now)
+            .with_limits(limits)
             .with_inbox(self.inbox);
         Ok((shard, waker, told))
     }

@@ -76,6 +76,7 @@ pub(super) fn start(config: &Config, xdp: &XdpConfig) -> Result<Server, Failure>
             listen: Some(xdp.port),
             limits: UserLimits {
                 connections: config.connections,
+                connections_per_source: config.connections_per_source,
                 head: config.live.limits.request_bytes(),
                 ..UserLimits::default()
             },

@@ -153,6 +153,8 @@ keys! {
     "Limits" {
         /// Connections at once on each core.
         connections: Number<1, 4_000_000> = "4096", AtStart;
+        /// Of them, those of one source: an IPv4 address or an IPv6 /64. [default: all]
+        connections_per_source: Option<Number<1, 4_000_000>> = "", AtStart;
         /// Largest request head (431, 414).
         head_bytes: Bytes<256, 24_576> = "8192", AtReload;
         /// Largest request content (413). It is read and discarded.

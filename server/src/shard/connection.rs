@@ -1,7 +1,7 @@
 //! What a shard knows of its connections.
 
 use pagewire_driver::Instant;
-use pagewire_stack::ConnectionId;
+use pagewire_stack::{ConnectionId, Source};
 
 use super::wheel::Tick;
 
@@ -48,6 +48,7 @@ pub(super) enum Duty {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub id: ConnectionId,
+    pub source: Source,
     pub reading: Reading,
     pub peer: Peer,
     /// What it must do next, and by when.
@@ -87,13 +88,14 @@ pub(super) struct Table {
 
 impl Table {
     /// Adds a connection. An older one in the slot is forgotten.
-    pub fn insert(&mut self, id: ConnectionId) {
+    pub fn insert(&mut self, id: ConnectionId, source: Source) {
         let index = id.slot as usize;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
         }
         self.slots[index] = Some(Connection {
             id,
+            source,
             reading: Reading::Idle,
             peer: Peer::Open,
             deadline: None,
@@ -113,13 +115,16 @@ impl Table {
         slot.as_mut().filter(|connection| connection.id == id)
     }
 
-    /// Forgets the connection `id`, and says whether it was there.
-    pub fn remove(&mut self, id: ConnectionId) -> bool {
-        let is_there = self.get(id).is_some();
-        if is_there {
-            self.slots[id.slot as usize] = None;
-        }
-        is_there
+    /// Takes the connection `id` out, unless it is gone.
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.get(id)?;
+        self.slots[id.slot as usize].take()
+    }
+
+    /// The connections of `count` slots, going round from `start`.
+    pub fn round(&self, start: usize, count: usize) -> impl Iterator<Item = &Connection> {
+        let len = self.slots.len().max(1);
+        (start..start + count.min(len)).filter_map(move |at| self.slots.get(at % len)?.as_ref())
     }
 
     /// The ids of all connections.

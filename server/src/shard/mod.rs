@@ -5,6 +5,7 @@
 //! buffer until its response is accepted, so a connection holds no copy of it while it waits for a
 //! helper or for room.
 
+mod admission;
 mod connection;
 pub mod inquiry;
 mod patience;
@@ -19,12 +20,13 @@ use pagewire_stack::{
     Close, CloseReason, ConnectionId, Event, EventBatch, Observe, Part, Refused, Transport,
 };
 
-pub use self::patience::Timeouts;
 use self::{
+    admission::Admission,
     connection::{Connection, Peer, Reading, Table},
     inquiry::{Inbox, Question},
     wheel::{Tick, Wheel},
 };
+pub use self::{admission::ConnectionLimits, patience::Timeouts};
 use crate::{
     content::Resource,
     counters::{Counter, Counters},
@@ -52,6 +54,7 @@ pub struct Shard<T: Transport> {
     timeouts: Timeouts,
     connections: Table,
     wheel: Wheel,
+    admission: Admission,
     counters: Arc<Counters>,
     afterwards: Afterwards,
     events: EventBatch,
@@ -81,6 +84,7 @@ impl<T: Transport> Shard<T> {
             timeouts,
             connections: Table::default(),
             wheel: Wheel::new(now),
+            admission: Admission::default(),
             counters,
             afterwards: Afterwards::GoOn,
             events: EventBatch::new(),
@@ -94,6 +98,12 @@ impl<T: Transport> Shard<T> {
     #[must_use]
     pub fn with_inbox(self, inbox: Inbox) -> Self {
         Self { inbox, ..self }
+    }
+
+    /// The same shard, which lets no more connections be held than that.
+    #[must_use]
+    pub fn with_limits(self, limits: ConnectionLimits) -> Self {
+        Self { admission: Admission::new(limits), ..self }
     }
 
     /// The transport below.
@@ -115,6 +125,7 @@ impl<T: Transport> Shard<T> {
             }
         }
         self.look_at_deadlines(now);
+        self.relieve(now);
     }
 
     /// Takes no more connections, and no more requests than those under way. Connections end with their
@@ -141,10 +152,9 @@ impl<T: Transport> Shard<T> {
 
     fn handle(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Opened { id, .. } => {
+            Event::Opened { id, peer, .. } => {
                 self.counters.add(Counter::Opened, 1);
-                self.connections.insert(id);
-                self.settle(id, now);
+                self.admit(id, peer.ip().into(), now);
             }
             Event::Received(id) => self.proceed(id, now),
             Event::PeerClosed(id) => {
@@ -172,7 +182,9 @@ impl<T: Transport> Shard<T> {
                 {
                     self.counters.latency.record(now - since);
                 }
-                self.connections.remove(id);
+                if let Some(connection) = self.connections.remove(id) {
+                    self.admission.leave(connection.source);
+                }
                 self.counters.add_closed(reason);
             }
         }
@@ -345,7 +357,9 @@ impl<T: Observe> Shard<T> {
                 self.answer(question, now);
             }
             if idle == Idle::Sleep && self.inbox.is_empty() {
-                self.transport.wait(now, self.wheel.next());
+                let deadline =
+                    [self.wheel.next(), self.admission.next()].into_iter().flatten().min();
+                self.transport.wait(now, deadline);
             }
         }
     }

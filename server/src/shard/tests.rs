@@ -143,7 +143,11 @@ impl Fixture {
     }
 
     fn open(&mut self, id: ConnectionId) {
-        let address = ([127, 0, 0, 1], 1).into();
+        self.open_from(id, 1);
+    }
+
+    fn open_from(&mut self, id: ConnectionId, host: u8) {
+        let address = ([127, 0, 0, host], 1).into();
         self.shard.transport.connections.insert(id, Line { room: 1_000, ..Line::default() });
         self.event(Event::Opened { id, peer: address, local: address });
     }
@@ -477,4 +481,56 @@ fn a_client_that_takes_small_responses_one_by_one_is_not_slow() {
         fixture.pass(Duration::from_secs(3));
     }
     assert!(fixture.is_open());
+}
+
+#[test]
+fn a_source_gets_no_more_connections_than_its_share() {
+    let mut fixture = Fixture::new();
+    let limits = ConnectionLimits { connections: 100, per_source: 2 };
+    fixture.shard.admission = Admission::new(limits);
+    let id = |slot| ConnectionId { slot, generation: 0 };
+    for slot in 10..14 {
+        fixture.open_from(id(slot), 7);
+    }
+    fixture.open_from(id(20), 8);
+    fixture.turn();
+    assert_eq!(fixture.shard.transport.connections(), 4, "ours, two of one and one of another");
+    assert_eq!(fixture.count(Counter::SourceRefused), 2);
+    fixture.shard.transport.close(id(10), Close::Now);
+    fixture.turn();
+    fixture.open_from(id(10), 7);
+    fixture.open_from(id(12), 7);
+    fixture.turn();
+    assert_eq!(fixture.shard.transport.connections(), 4);
+}
+
+#[test]
+fn when_room_is_scarce_those_who_loiter_make_way_and_others_stay() {
+    let mut fixture = Fixture::new();
+    let limits = ConnectionLimits { connections: 400, per_source: 400 };
+    fixture.shard.admission = Admission::new(limits);
+    for slot in 10..310 {
+        fixture.open(ConnectionId { slot, generation: 0 });
+    }
+    fixture.pass(Duration::from_secs(5));
+    assert_eq!(fixture.shard.transport.connections(), 301, "there is room");
+    fixture.receive(GET);
+    fixture.await_responses(1);
+    fixture.sent();
+    for slot in 310..390 {
+        fixture.open(ConnectionId { slot, generation: 0 });
+    }
+    for _ in 0..10 {
+        // Ours goes on asking.
+        let responses = fixture.statuses().len();
+        fixture.receive(GET);
+        fixture.await_responses(responses + 1);
+        fixture.sent();
+        fixture.pass(Duration::from_millis(500));
+    }
+    assert!(fixture.is_open());
+    let left = fixture.shard.transport.connections();
+    assert!((200..=350).contains(&left), "{left} are left");
+    assert_eq!(fixture.count(Counter::Relieved), 381 - left as u64);
+    assert_eq!(fixture.shard.admission.next(), None);
 }
