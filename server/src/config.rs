@@ -32,8 +32,30 @@ pub struct Config {
     pub disk_threads: usize,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// By what the server is observed.
+    pub observation: Observation,
     /// What a reload can change for running shards.
     pub live: Live,
+}
+
+/// By what the server is observed.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The control socket.
+    pub control: ControlPath,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Where the control socket is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ControlPath {
+    /// There is none.
+    Off,
+    /// Named after the process, in the runtime directory; none if that cannot be had.
+    Default,
+    /// There.
+    At(PathBuf),
 }
 
 /// What a reload can change for running shards.
@@ -147,6 +169,7 @@ impl Config {
                 .map_or(usize::MAX, Number::count),
             disk_threads: settings.disk_threads.value.count(),
             drain_timeout: settings.drain_timeout.value.0,
+            observation: Observation::new(settings),
             live: Live::new(settings)?,
         })
     }
@@ -176,6 +199,19 @@ impl Config {
         match &self.transport {
             TransportConfig::Xdp(xdp) if xdp.busy => Idle::Spin,
             _ => Idle::Sleep,
+        }
+    }
+}
+
+impl Observation {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            control: match &settings.control.value {
+                None => ControlPath::Default,
+                Some(path) if path.as_os_str() == "off" => ControlPath::Off,
+                Some(path) => ControlPath::At(path.clone()),
+            },
+            metrics: settings.metrics.value,
         }
     }
 }

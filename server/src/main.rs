@@ -11,16 +11,17 @@ use crossbeam_channel::{Receiver, select};
 use pagewire::{
     args::{self, Task},
     config::{Config, ThisMachine},
-    control::socket::{self, ControlSocket},
+    control::Instruments,
     failure::Failure,
     manual,
     serve::{Server, Summary},
-    settings::{Sources, print},
+    settings::{LogFormat, LogLevel, Sources, print},
 };
 use signal_hook::{
     consts::{SIGINT, SIGQUIT, SIGTERM},
     iterator::Signals,
 };
+use tracing::level_filters::LevelFilter;
 
 fn main() -> ExitCode {
     let task = match args::parse(std::env::args_os()) {
@@ -30,11 +31,6 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
     let done = match task {
         Task::Serve(sources) => serve(&sources),
         Task::Check(sources) => check(&sources),
@@ -62,7 +58,27 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
+/// Starts the log on the standard error. What cannot be written there is lost.
+fn start_log(format: LogFormat, level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_max_level(level)
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
 fn check(sources: &Sources) -> Result<(), Failure> {
+    start_log(LogFormat::Text, LogLevel::Info);
     warn_of_unknown_variables(sources);
     let config = Config::new(&sources.read()?, &ThisMachine)?;
     config.live.check()?;
@@ -71,6 +87,7 @@ fn check(sources: &Sources) -> Result<(), Failure> {
 }
 
 fn show(sources: &Sources) -> Result<(), Failure> {
+    start_log(LogFormat::Text, LogLevel::Info);
     warn_of_unknown_variables(sources);
     written(io::stdout().write_all(print(&sources.read()?).as_bytes()))
 }
@@ -82,13 +99,15 @@ fn warn_of_unknown_variables(sources: &Sources) {
 }
 
 fn serve(sources: &Sources) -> Result<(), Failure> {
+    let settings = sources.read()?;
+    start_log(settings.log_format.value, settings.log_level.value);
     warn_of_unknown_variables(sources);
-    let config = Config::new(&sources.read()?, &ThisMachine)?;
+    let config = Config::new(&settings, &ThisMachine)?;
     let signals = signals()?;
     let server = Server::start(&config)?;
     tracing::info!("serving {}", config.live.root.display());
     let urls: Vec<_> = server.addresses().iter().map(|it| format!("http://{it}/")).collect();
-    let _control = open_control(&server);
+    let _instruments = Instruments::open(&config.observation, &server.observer())?;
     // Whoever started this may have closed the pipe.
     let _ = writeln!(io::stdout(), "ready: {}", urls.join(" "));
     let _ = io::stdout().flush();
@@ -103,18 +122,6 @@ fn serve(sources: &Sources) -> Result<(), Failure> {
     }
     report(&server.finish()?);
     Ok(())
-}
-
-/// The control socket. A server does without where there is no place for it.
-fn open_control(server: &Server) -> Option<ControlSocket> {
-    let directory = socket::runtime_directory()?;
-    match ControlSocket::open_in(&directory, server.observer()) {
-        Ok(control) => Some(control),
-        Err(error) => {
-            tracing::warn!("{error}");
-            None
-        }
-    }
 }
 
 /// The signals that end the server, one message each.

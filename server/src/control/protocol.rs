@@ -17,7 +17,10 @@ use std::{borrow::Cow, net::SocketAddr, time::Duration};
 use pagewire_stack::{ConnectionState, Figure, Kind, Prefix};
 use serde::{Deserialize, Serialize};
 
-use super::observer::{Observer, ShardSnapshot, Snapshot};
+use super::{
+    census,
+    observer::{Observer, ShardSnapshot},
+};
 use crate::{
     histogram::Distribution,
     shard::inquiry::{Activity, Row},
@@ -133,6 +136,23 @@ pub struct ShardFigures {
     pub figures: Vec<Value>,
     /// How long requests took.
     pub latency: Latency,
+    /// What its connections are doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<Census>,
+}
+
+/// What the connections of a shard are doing; estimated where there are many.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Census {
+    /// How many there are in each state of TCP.
+    pub states: Vec<(Cow<'static, str>, u64)>,
+    /// With how many the server does what.
+    pub activities: Vec<(Cow<'static, str>, u64)>,
+    /// The 50th, 90th and 99th percentile of smoothed round-trip times.
+    pub rtt_seconds: Option<[f64; 3]>,
+    /// The same of congestion windows.
+    pub cwnd_bytes: Option<[u64; 3]>,
 }
 
 /// A figure's value.
@@ -225,11 +245,18 @@ impl About {
     }
 }
 
-impl From<&Snapshot> for Figures {
-    fn from(snapshot: &Snapshot) -> Self {
+impl Figures {
+    /// What is seen by `observer`.
+    pub fn of(observer: &Observer) -> Self {
+        let snapshot = observer.snapshot();
+        let shards = snapshot.shards.iter().enumerate().map(|(number, shard)| {
+            let census = shard.answered.then(|| census::Census::of(observer, number)).flatten();
+            let census = census.as_ref().map(Census::from);
+            ShardFigures { census, ..ShardFigures::from(shard) }
+        });
         Self {
             uptime_seconds: snapshot.uptime.as_secs_f64(),
-            shards: snapshot.shards.iter().map(ShardFigures::from).collect(),
+            shards: shards.collect(),
             steering: snapshot.steering.iter().map(Value::from).collect(),
         }
     }
@@ -245,6 +272,19 @@ impl From<&ShardSnapshot> for ShardFigures {
                 sum_us: u64::try_from(shard.latency.sum().as_micros()).unwrap_or(u64::MAX),
                 buckets: shard.latency.buckets().collect(),
             },
+            census: None,
+        }
+    }
+}
+
+impl From<&census::Census> for Census {
+    fn from(census: &census::Census) -> Self {
+        let named = |(name, count): (&'static str, u64)| (Cow::from(name), count);
+        Self {
+            states: census.states.iter().map(|it| named((it.0.name(), it.1))).collect(),
+            activities: census.activities.iter().map(|it| named((it.0.name(), it.1))).collect(),
+            rtt_seconds: census.rtt.map(|rtt| rtt.map(|it| it.as_secs_f64())),
+            cwnd_bytes: census.cwnd_bytes,
         }
     }
 }

@@ -206,7 +206,7 @@ fn next_line(visit: &mut impl Read, received: &mut Vec<u8>) -> io::Result<Option
 fn answer<V: Visitor>(visit: &mut Visit<V>, ask: &Ask, observer: &Observer) -> io::Result<()> {
     match ask {
         Ask::About => tell(visit, &Answer::About(About::of(observer))),
-        Ask::Figures => tell(visit, &Answer::Figures(Figures::from(&observer.snapshot()))),
+        Ask::Figures => tell(visit, &Answer::Figures(Figures::of(observer))),
         Ask::Connections(filter) => match Selection::new(filter) {
             Ok(selection) => tell_connections(visit, observer, filter, &selection),
             Err(message) => tell(visit, &Answer::Error(message)),

@@ -36,6 +36,30 @@ words! {
     }
 }
 
+words! {
+    /// What the log looks like.
+    LogFormat {
+        /// Lines for people.
+        Text: "text",
+        /// Lines of JSON for programs.
+        Json: "json",
+    }
+}
+
+words! {
+    /// What the log leaves out.
+    LogLevel {
+        /// All but failures.
+        Error: "error",
+        /// All but failures and what may lead to one.
+        Warn: "warn",
+        /// Details.
+        Info: "info",
+        /// Nothing.
+        Debug: "debug",
+    }
+}
+
 macro_rules! keys {
     ($($group:literal {
         $($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:literal, $effect:ident;)*
@@ -183,5 +207,16 @@ keys! {
         min_rate: Bytes<0, { 1 << 30 }> = "256", AtReload;
         /// For what is being sent when the server is told to end by SIGQUIT.
         drain_timeout: Time<0, 86_400_000> = "30s", AtReload;
+    }
+    "Observation" {
+        /// Unix socket for `pw top` and `pw connections`, open to this user alone; `off` for none. [default:
+        /// named after the process, in /run/pagewire, or without root in `$XDG_RUNTIME_DIR/pagewire`]
+        control: Option<PathBuf> = "", AtStart;
+        /// Address at which Prometheus finds /metrics, on the kernel's TCP. [default: none]
+        metrics: Option<SocketAddr> = "", AtStart;
+        /// What the log on the standard error looks like.
+        log_format: LogFormat = "text", AtStart;
+        /// What the log leaves out: everything that matters less than this.
+        log_level: LogLevel = "info", AtStart;
     }
 }

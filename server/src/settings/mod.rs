@@ -19,7 +19,7 @@ use std::{
 };
 
 pub use self::{
-    keys::{KEYS, Settings, TransportName},
+    keys::{KEYS, LogFormat, LogLevel, Settings, TransportName},
     print::print,
     value::{Bytes, Number, NumberList, Time, Timeout, Value, parse_list, parse_prefix},
 };

@@ -1,4 +1,5 @@
 //! What operators see of a running server, and that whoever looks cannot hurt it.
 
 mod fixture;
+mod metrics;
 mod socket;
