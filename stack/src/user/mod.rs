@@ -28,6 +28,7 @@ mod flow_table;
 mod gather;
 mod guard;
 mod handshake;
+mod icmp_error;
 mod ingress;
 mod isn;
 mod link;
@@ -41,6 +42,7 @@ mod reply;
 mod resolution;
 mod sequence;
 mod settle;
+mod tcp_state;
 mod time_wait;
 mod timer_wheel;
 mod timers;
@@ -77,6 +79,7 @@ pub use self::{
     config::{MOST_ADDRESSES, ServedAddress, UserConfig, UserLimits},
     counters::{DropCause, UserCounters},
     mesh::{MOST_SHARDS, Mesh},
+    tcp_state::TcpState,
 };
 
 /// A TCP/IP stack on one queue. See the module.
