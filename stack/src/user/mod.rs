@@ -38,6 +38,8 @@ mod neighbor;
 mod observe;
 mod packet;
 mod prefetch;
+#[expect(dead_code, reason = "the send side comes to use it next")]
+mod recovery;
 mod reply;
 mod resolution;
 mod sequence;
