@@ -42,9 +42,20 @@ pub enum Step {
         consumed: usize,
         /// The status of the response.
         status: Status,
-        /// Whether more requests may follow.
-        keep_alive: bool,
+        /// What becomes of the connection.
+        then: Then,
     },
+}
+
+/// What becomes of a connection after a response.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Then {
+    /// More requests may follow.
+    GoOn,
+    /// It ends, as the client has said: nothing more comes from it.
+    Conclude,
+    /// It ends, although the client may still be sending.
+    Close,
 }
 
 /// Whether a connection may go on after the request at hand.
@@ -134,7 +145,12 @@ impl Service {
         let resource = resource.as_deref().map_err(|&status| status);
         let (status, file) = self.answer(&request, resource, &mut reply.head);
         reply.finish(file);
-        Step::Answered { consumed: request.consumed, status, keep_alive: request.keep_alive }
+        let then = match request {
+            Request { keep_alive: true, .. } => Then::GoOn,
+            Request { is_last: true, .. } => Then::Conclude,
+            _ => Then::Close,
+        };
+        Step::Answered { consumed: request.consumed, status, then }
     }
 
     /// The response to something that is no request, and that ends the connection.
@@ -142,7 +158,7 @@ impl Service {
         let common = Common { date: self.date.text(), is_1_1: true, keep_alive: false };
         response::write_text(&mut reply.head, status, common, Detail::None, false);
         reply.finish(None);
-        Step::Answered { consumed: 0, status, keep_alive: false }
+        Step::Answered { consumed: 0, status, then: Then::Close }
     }
 
     fn find(

@@ -134,6 +134,9 @@ pub enum Close {
     /// After what is queued is sent, in order: FIN. Bytes that the peer still sends are discarded, so
     /// that they do not turn the end into a reset, for a bounded time.
     AfterSent,
+    /// The same where the peer has said that it sends nothing more, as by `Connection: close`: then
+    /// nothing has to be discarded, and what it sends all the same may end in a reset.
+    Concluded,
     /// At once, with a reset.
     Now,
 }

@@ -94,6 +94,8 @@ pub struct Request<'a> {
     pub is_1_1: bool,
     /// Whether the client wants to go on after the response.
     pub keep_alive: bool,
+    /// Whether this is, by its own word, the last that the client sends.
+    pub is_last: bool,
     /// Conditions and range.
     pub conditions: Conditions<'a>,
 }
@@ -246,6 +248,7 @@ fn request<'a>(
 
     let mut keep_alive =
         if is_1_1 { !fields.wants_close } else { fields.wants_keep_alive && !fields.wants_close };
+    let mut is_last = !keep_alive;
     let expects_continue = match fields.expect {
         Field::Absent => false,
         Field::Once(value) if value.eq_ignore_ascii_case(b"100-continue") => is_1_1,
@@ -257,7 +260,7 @@ fn request<'a>(
         // The client waits to hear whether its content is wanted. It never is: the final answer
         // comes at once, and the end of the connection spares both sides the content.
         Content::Partial if expects_continue => {
-            keep_alive = false;
+            (keep_alive, is_last) = (false, false);
             0
         }
         Content::Partial => return Ok(Parsed::Partial),
@@ -270,6 +273,7 @@ fn request<'a>(
         query,
         is_1_1,
         keep_alive,
+        is_last,
         conditions: fields.conditions,
     }))
 }

@@ -31,7 +31,7 @@ use crate::{
     content::Resource,
     counters::{Counter, Counters},
     http::{Status, worth_parsing},
-    service::{Afterwards, Asked, Reply, Service, Step},
+    service::{Afterwards, Asked, Reply, Service, Step, Then},
     stop::{Order, Stop},
 };
 
@@ -249,25 +249,16 @@ impl<T: Transport> Shard<T> {
                 connection.reading = Reading::Resolving;
                 false
             }
-            Step::Answered { consumed, status, keep_alive } => {
-                self.submit(id, consumed, status, keep_alive)
-            }
+            Step::Answered { consumed, status, then } => self.submit(id, consumed, status, then),
         }
     }
 
     /// Submits the reply, and says whether more requests may follow at once.
-    fn submit(
-        &mut self,
-        id: ConnectionId,
-        consumed: usize,
-        status: Status,
-        keep_alive: bool,
-    ) -> bool {
+    fn submit(&mut self, id: ConnectionId, consumed: usize, status: Status, then: Then) -> bool {
         let Some(connection) = self.connections.get(id) else { return false };
         let len = self.reply.parts.iter().map(Part::len).sum();
         match self.transport.submit(id, &mut self.reply.parts) {
             Ok(()) => {
-                self.transport.consume(id, consumed);
                 self.counters.add_response(status, len);
                 connection.submitted += len;
                 connection.queued += 1;
@@ -276,11 +267,18 @@ impl<T: Transport> Shard<T> {
                 connection.reading = Reading::Idle;
                 connection.deadline = None;
                 connection.began = None;
-                if !keep_alive {
-                    connection.reading = Reading::Over;
-                    self.transport.close(id, Close::AfterSent);
-                }
-                return keep_alive;
+                let how = match then {
+                    Then::GoOn => {
+                        self.transport.consume(id, consumed);
+                        return true;
+                    }
+                    Then::Conclude => Close::Concluded,
+                    Then::Close => Close::AfterSent,
+                };
+                // The transport drops the request with what else has come.
+                connection.reading = Reading::Over;
+                self.transport.close(id, how);
+                return false;
             }
             Err(Refused::Busy) if self.transport.pending(id) > 0 => {
                 connection.reading = Reading::Held;

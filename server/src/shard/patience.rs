@@ -14,7 +14,7 @@ use super::{
     Shard,
     connection::{Connection, Duty, Reading},
 };
-use crate::{counters::Counter, http::Status};
+use crate::{counters::Counter, http::Status, service::Then};
 
 /// How long a connection may take for what.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +142,6 @@ impl<T: Transport> Shard<T> {
     fn time_out(&mut self, id: ConnectionId, counter: Counter) {
         self.counters.add(counter, 1);
         self.service.refuse(Status::RequestTimeout, &mut self.reply);
-        self.submit(id, 0, Status::RequestTimeout, false);
+        self.submit(id, 0, Status::RequestTimeout, Then::Close);
     }
 }

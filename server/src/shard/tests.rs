@@ -36,7 +36,9 @@ impl Transport for Script {
         events.append(&mut self.events);
         self.connections.retain(|&id, line| {
             let reason = match line.closing {
-                Some(Close::AfterSent) if line.pending == 0 => CloseReason::Finished,
+                Some(Close::AfterSent | Close::Concluded) if line.pending == 0 => {
+                    CloseReason::Finished
+                }
                 Some(Close::Now) => CloseReason::Aborted,
                 _ => return true,
             };
@@ -93,6 +95,7 @@ impl Transport for Script {
     fn close(&mut self, id: ConnectionId, how: Close) {
         if let Some(line) = self.connections.get_mut(&id) {
             line.closing = Some(how);
+            line.input.clear();
         }
     }
 
@@ -271,7 +274,7 @@ fn nothing_is_answered_after_a_close() {
     fixture.receive(&format!("GET /c HTTP/1.0\r\n\r\n{GET}"));
     fixture.await_responses(1);
     assert_eq!(fixture.statuses(), [404]);
-    assert_eq!(fixture.line().closing, Some(Close::AfterSent));
+    assert_eq!(fixture.line().closing, Some(Close::Concluded));
     fixture.sent();
     assert!(!fixture.is_open());
     assert_eq!(fixture.count(Counter::Finished), 1);

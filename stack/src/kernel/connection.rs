@@ -11,7 +11,7 @@ use super::{
     send::{Outgoing, Stop},
     socket,
 };
-use crate::{CloseReason, ConnectionId, Event, EventBatch};
+use crate::{Close, CloseReason, ConnectionId, Event, EventBatch};
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,8 +39,8 @@ pub(super) struct Connection {
     pub(super) outgoing: Outgoing,
     /// It is in the list of those to be looked at.
     pub(super) listed: bool,
-    /// To be closed after what is queued.
-    closing: bool,
+    /// How it is to be closed after what is queued.
+    closing: Option<Close>,
     /// The peer's end is received.
     peer_closed: bool,
     /// What epoll has said: that it may be readable (IN) or writable (OUT), which holds until the
@@ -49,8 +49,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// One that may have been asked something by the time it is accepted.
     pub(super) fn accepted(socket: OwnedFd) -> Self {
-        Self::with(socket, Phase::Open, EventFlags::OUT)
+        Self::with(socket, Phase::Open, EventFlags::IN | EventFlags::OUT)
     }
 
     pub(super) fn dialled(socket: OwnedFd, to: SocketAddr) -> Self {
@@ -64,7 +65,7 @@ impl Connection {
             incoming: Incoming::default(),
             outgoing: Outgoing::default(),
             listed: false,
-            closing: false,
+            closing: None,
             peer_closed: false,
             state,
         }
@@ -76,7 +77,7 @@ impl Connection {
 
     /// Whether the caller has closed it.
     pub(super) fn is_closing(&self) -> bool {
-        self.closing
+        self.closing.is_some()
     }
 
     pub(super) fn is_lingering(&self) -> bool {
@@ -84,8 +85,8 @@ impl Connection {
     }
 
     /// Has it closed once all is sent. What is unconsumed is dropped.
-    pub(super) fn close_after_sent(&mut self, core: &mut Core) {
-        self.closing = true;
+    pub(super) fn close_after_sent(&mut self, how: Close, core: &mut Core) {
+        self.closing.get_or_insert(how);
         self.incoming.consume(usize::MAX, core);
     }
 
@@ -124,7 +125,10 @@ impl Connection {
             }
             self.opened(id, peer, core, events)?;
         }
-        let sending = self.send(id, now, core, events)?;
+        let sending = self.send(id, now, core)?;
+        if self.outgoing.take_report() {
+            events.push(Event::Sent(id));
+        }
         let receiving = self.receive(id, core, events)?;
         if self.phase == Phase::Lingering && self.peer_closed {
             return Err(CloseReason::Finished);
@@ -158,16 +162,16 @@ impl Connection {
         Ok(())
     }
 
-    fn send(
+    /// Sends what can be sent now, and the end behind it.
+    pub(super) fn send(
         &mut self,
         id: ConnectionId,
         now: Instant,
         core: &mut Core,
-        events: &mut EventBatch,
     ) -> Result<Next, CloseReason> {
         let mut next = Next::Wait;
         if self.is_writable() && self.outgoing.is_ready() {
-            match self.outgoing.send(&self.socket, id, now, core)? {
+            match self.outgoing.send(&self.socket, id, self.is_closing(), now, core)? {
                 Stop::Drained => {}
                 Stop::Budget => next = Next::Again,
                 Stop::SocketFull => {
@@ -177,10 +181,11 @@ impl Connection {
                 Stop::Disk => core.counters.disk_waits += 1,
             }
         }
-        if self.outgoing.take_report() {
-            events.push(Event::Sent(id));
-        }
-        if self.closing && self.is_open() && self.outgoing.is_drained() {
+        if self.is_closing() && self.is_open() && self.outgoing.is_drained() {
+            if self.closing == Some(Close::Concluded) && !self.has_unread() {
+                // The kernel sees to the end, and to what the peer still has to acknowledge.
+                return Err(CloseReason::Finished);
+            }
             // Fails only if the connection is gone, which receiving finds out.
             let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
             self.phase = Phase::Lingering;
@@ -198,7 +203,7 @@ impl Connection {
         if !self.has_unread() {
             return Ok(Next::Wait);
         }
-        let got = if self.closing {
+        let got = if self.is_closing() {
             self.incoming.discard(&self.socket, core)?
         } else {
             self.incoming.receive(&self.socket, core)?
@@ -207,7 +212,7 @@ impl Connection {
             Got::Bytes { more } => {
                 // An end behind the bytes makes no event of its own.
                 self.state.set(EventFlags::IN, more || self.state.contains(EventFlags::RDHUP));
-                if !self.closing {
+                if !self.is_closing() {
                     events.push(Event::Received(id));
                 }
             }
@@ -216,7 +221,7 @@ impl Connection {
             Got::Full => return Ok(Next::Wait),
             Got::End => {
                 self.peer_closed = true;
-                if !self.closing {
+                if !self.is_closing() {
                     events.push(Event::PeerClosed(id));
                 }
             }

@@ -3,8 +3,10 @@
 //! Each core has its own epoll set, its own `SO_REUSEPORT` listening sockets and all the connections
 //! that they accept. Connections are watched edge-triggered and registered once, so that neither a
 //! full socket nor a full head buffer costs a system call to stop or resume watching; a turn takes one
-//! `epoll_wait`, and a request one recv and one sendmsg or sendfile. Nothing that a core calls waits
-//! for the disk.
+//! `epoll_wait`, and a request one recv and one sendmsg or sendfile. A connection for one request is
+//! accepted, read, answered and closed without epoll ever hearing of it, its end in the answer's last
+//! segment. What comes in one turn is read first and answered then: measured, that costs up to a tenth
+//! less than answering each at once. Nothing that a core calls waits for the disk.
 //!
 //! - `config`, `counters`: what it can be told, and what it tells.
 //! - `listener`: accepting.
@@ -89,6 +91,10 @@ pub struct KernelStack {
     is_woken: bool,
     /// How often it was asked to connect.
     dialled: usize,
+    /// Accepted, and not yet watched: many are over before they have to be.
+    unwatched: Vec<ConnectionId>,
+    /// The time of the last `poll`.
+    now: Instant,
 }
 
 impl KernelStack {
@@ -120,6 +126,8 @@ impl KernelStack {
             waker,
             is_woken: false,
             dialled: 0,
+            unwatched: Vec::new(),
+            now: Instant::ZERO,
             config,
         })
     }
@@ -150,6 +158,7 @@ impl KernelStack {
 
     /// Asks the kernel what has happened, waiting at most `timeout`, or for ever.
     fn fetch(&mut self, timeout: Option<Duration>) {
+        self.watch_accepted();
         self.fetched.clear();
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -207,26 +216,34 @@ impl KernelStack {
         self.listeners.accept(now, &self.epoll, room, counters, &mut self.accepted);
         let mut accepted = mem::take(&mut self.accepted);
         for Accepted { socket, peer, local } in accepted.drain(..) {
-            if let Some(id) = self.admit(Connection::accepted(socket)) {
+            if let Some(id) = self.slots.insert(Connection::accepted(socket)) {
                 events.push(Event::Opened { id, peer, local });
+                self.unwatched.push(id);
+                self.list(id);
             }
         }
         self.accepted = accepted;
     }
 
-    /// Gives a connection a slot and watches it.
-    fn admit(&mut self, connection: Connection) -> Option<ConnectionId> {
-        let id = self.slots.insert(connection)?;
-        let socket = self.slots.get(id)?.socket();
-        let data = EventData::new_u64(token(id));
-        if epoll::add(&self.epoll, socket, data, CONNECTION_EVENTS).is_err() {
-            // ENOMEM, or the limit fs.epoll.max_user_watches.
-            self.core.counters.accept_failed += 1;
-            self.slots.take(id);
-            self.slots.free(id);
-            return None;
+    /// Watches those accepted that are still there. What came before that is told by the next fetch.
+    fn watch_accepted(&mut self) {
+        let mut accepted = mem::take(&mut self.unwatched);
+        for id in accepted.drain(..) {
+            if self.slots.get(id).is_some() && !self.watch(id) {
+                self.core.counters.accept_failed += 1;
+                self.end(id, CloseReason::Aborted);
+            }
         }
-        Some(id)
+        self.unwatched = accepted;
+    }
+
+    /// Has epoll tell about a connection, and says whether it does. It has ENOMEM, and the limit
+    /// `fs.epoll.max_user_watches`.
+    fn watch(&self, id: ConnectionId) -> bool {
+        let data = EventData::new_u64(token(id));
+        self.slots.get(id).is_some_and(|connection| {
+            epoll::add(&self.epoll, connection.socket(), data, CONNECTION_EVENTS).is_ok()
+        })
     }
 
     fn turn(&mut self, id: ConnectionId, now: Instant, events: &mut EventBatch) {
@@ -300,6 +317,7 @@ impl fmt::Debug for KernelStack {
 
 impl Transport for KernelStack {
     fn poll(&mut self, now: Instant, events: &mut EventBatch) {
+        self.now = now;
         if !mem::take(&mut self.is_fresh) {
             self.fetch(Some(Duration::ZERO));
         }
@@ -349,7 +367,14 @@ impl Transport for KernelStack {
         let from = self.local_address(to);
         match socket::dial(to, from, self.config.congestion_control.as_deref())? {
             socket::Dialled::Connecting(socket) => {
-                self.admit(Connection::dialled(socket, to)).ok_or(Refused::Exhausted)
+                let connection = Connection::dialled(socket, to);
+                let id = self.slots.insert(connection).ok_or(Refused::Exhausted)?;
+                if !self.watch(id) {
+                    self.slots.take(id);
+                    self.slots.free(id);
+                    return Err(Refused::Exhausted);
+                }
+                Ok(id)
             }
             socket::Dialled::Failed(socket, reason) => {
                 let connection = Connection::dialled(socket, to);
@@ -364,9 +389,13 @@ impl Transport for KernelStack {
         match (how, self.slots.get_mut(id)) {
             (_, None) => {}
             (Close::Now, Some(_)) => self.end(id, CloseReason::Aborted),
-            (Close::AfterSent, Some(connection)) => {
-                connection.close_after_sent(&mut self.core);
-                self.list(id);
+            (Close::AfterSent | Close::Concluded, Some(connection)) => {
+                connection.close_after_sent(how, &mut self.core);
+                // Most fit the socket and are over with that, before epoll hears of them.
+                match connection.send(id, self.now, &mut self.core) {
+                    Ok(_) => self.list(id),
+                    Err(reason) => self.end(id, reason),
+                }
             }
         }
     }

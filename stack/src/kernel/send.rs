@@ -86,11 +86,13 @@ impl Outgoing {
         self.is_drained() && std::mem::take(&mut self.unreported)
     }
 
-    /// Sends what the socket, the disk and fairness allow.
+    /// Sends what the socket, the disk and fairness allow. With `is_last` the end of the stream follows
+    /// at once, and shares the last segment.
     pub(super) fn send(
         &mut self,
         socket: &OwnedFd,
         id: ConnectionId,
+        is_last: bool,
         now: Instant,
         core: &mut Core,
     ) -> Result<Stop, CloseReason> {
@@ -112,7 +114,7 @@ impl Outgoing {
                         }
                     }
                 }
-                _ => match self.send_memory(socket, id, now, core)? {
+                _ => match self.send_memory(socket, id, is_last, now, core)? {
                     Ok(sent) => sent,
                     Err(stop) => return Ok(stop),
                 },
@@ -142,12 +144,14 @@ impl Outgoing {
         &self,
         socket: &OwnedFd,
         id: ConnectionId,
+        is_last: bool,
         now: Instant,
         core: &mut Core,
     ) -> Result<Result<u64, Stop>, CloseReason> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut used = 0;
         let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::MORE, is_last);
         let mut skip = self.sent_of_first;
         for part in &self.parts {
             if used == SLICES_MAX {

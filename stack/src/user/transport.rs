@@ -124,7 +124,7 @@ impl<P: Port> Transport for UserStack<P> {
         let Some(slot) = self.slot_of(id) else { return };
         let connection = &mut self.connections[slot as usize];
         match (how, connection.phase) {
-            (Close::AfterSent, Phase::Open) => {
+            (Close::AfterSent | Close::Concluded, Phase::Open) => {
                 connection.phase = Phase::Closing;
                 let received = std::mem::take(&mut connection.received);
                 connection.consumed = 0;
@@ -137,7 +137,7 @@ impl<P: Port> Transport for UserStack<P> {
                     self.mark_ready(slot);
                 }
             }
-            (Close::AfterSent, Phase::Closing) | (_, Phase::Aborting(_)) => {}
+            (Close::AfterSent | Close::Concluded, Phase::Closing) | (_, Phase::Aborting(_)) => {}
             _ => self.abort(slot, CloseReason::Aborted),
         }
     }

@@ -20,6 +20,24 @@ pub fn close_after_sent_delivers_everything_first<H: Harness>(world: &mut World<
     world.close_all(&[]);
 }
 
+/// Neither a file nor a few bytes are cut off by an end that waits for nothing more from the peer.
+pub fn a_concluded_connection_delivers_everything_first<H: Harness>(world: &mut World<H>) {
+    for len in [5, 9 << 20] {
+        let bytes = pattern(len);
+        let (_file, object) = file_of(&bytes);
+        let pair = world.open();
+        world.send(End::Client, pair.client, b"the last request");
+        assert_eq!(world.read(End::Server, pair.server, 16), b"the last request");
+        world.submit(End::Server, pair.server, vec![whole(&object)]).unwrap();
+        world.close(End::Server, pair.server, Close::Concluded);
+        assert!(world.read_to_end(End::Client, pair.client) == bytes);
+        world.close(End::Client, pair.client, Close::AfterSent);
+        assert_eq!(world.closing(End::Server, pair.server), CloseReason::Finished);
+        assert_eq!(world.closing(End::Client, pair.client), CloseReason::Finished);
+    }
+    world.close_all(&[]);
+}
+
 pub fn an_end_from_the_client_leaves_the_server_free_to_answer<H: Harness>(world: &mut World<H>) {
     let pair = world.open();
     world.send(End::Client, pair.client, b"bye");

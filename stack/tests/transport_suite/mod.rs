@@ -57,6 +57,7 @@ macro_rules! transport_suite {
             }
             closing {
                 close_after_sent_delivers_everything_first,
+                a_concluded_connection_delivers_everything_first,
                 an_end_from_the_client_leaves_the_server_free_to_answer,
                 bytes_that_arrive_while_closing_do_not_reset,
                 close_now_is_a_reset_for_the_peer,
