@@ -21,6 +21,8 @@ Exit statuses:
 
 const SIGNALS: &str = "\
 Signals:
+  SIGHUP           read the configuration again; connections go on, and a broken one changes nothing
+  SIGUSR1          open log files again
   SIGQUIT          finish what is being sent, for at most --drain-timeout, then end
   SIGTERM, SIGINT  end at once; connections are cut";
 

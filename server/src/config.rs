@@ -15,6 +15,7 @@ use crate::{
     http::{Limits, path::Dotfiles},
     settings::{Number, Setting, Settings, TransportName, Value},
     shard::{Idle, Timeouts},
+    site::{Sites, config::SiteConfig},
 };
 
 /// What to serve and how.
@@ -61,6 +62,8 @@ pub enum ControlPath {
 /// What a reload can change for running shards.
 #[derive(Clone, Debug)]
 pub struct Live {
+    /// What to serve under which names.
+    pub sites: Vec<SiteConfig>,
     /// Directory to serve.
     pub root: PathBuf,
     /// How much of a request is accepted.
@@ -228,11 +231,10 @@ impl Live {
     }
 
     fn new(settings: &Settings) -> Result<Self, Failure> {
-        let Some(root) = settings.root.value.clone() else {
-            return usage("there is nothing to serve: name a directory, or set `root` in the file");
-        };
+        let sites = sites(settings)?;
         Ok(Self {
-            root,
+            root: sites.first().map(|site| site.root.clone()).unwrap_or_default(),
+            sites,
             limits: Limits {
                 head_bytes: settings.head_bytes.value.count(),
                 body_bytes: settings.body_bytes.value.count(),
@@ -252,6 +254,25 @@ impl Live {
             },
         })
     }
+}
+
+/// The sites of the file, or the root as the only one.
+fn sites(settings: &Settings) -> Result<Vec<SiteConfig>, Failure> {
+    let sites = match (&settings.root.value, settings.sites.configs.as_slice()) {
+        (Some(root), []) => vec![SiteConfig::of_directory(root)],
+        (None, []) => {
+            return usage("there is nothing to serve: name a directory, or set `root` in the file");
+        }
+        (None, sites) => sites.to_vec(),
+        (Some(_), _) => {
+            return usage(format!(
+                "{} and [[site]] are both given: make the directory a [[site]] as well, or drop one",
+                settings.root.named()
+            ));
+        }
+    };
+    Sites::build(&sites).map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(sites)
 }
 
 fn usage<T>(message: impl Into<String>) -> Result<T, Failure> {

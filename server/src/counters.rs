@@ -76,6 +76,8 @@ counters! {
     ContentChanged: "content changed",
     /// Connections cut because the file could not be read.
     ContentUnreadable: "content unreadable",
+    /// Turns of the core's loop.
+    Turns: "turns",
 }
 
 impl Counter {
@@ -112,6 +114,7 @@ impl Counter {
             Self::Unreachable => ended.caused_by("unreachable"),
             Self::ContentChanged => ended.caused_by("content changed"),
             Self::ContentUnreadable => ended.caused_by("content unreadable"),
+            Self::Turns => Figure::counter("turns", "Turns of the core's loop."),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - `args`, `settings`, `config`, `failure`: what is said by flags, environment and file, what it means
 //!   together, and why it cannot be done; `manual`: pages and completions from the same definition.
-//! - `serve`: shards on their cores; `stop`: their end; `counters`, `histogram`: what they did.
+//! - `life`: from the start to the end, by signals and the service manager; `serve`: shards on their cores;
+//!   `stop`: their end; `counters`, `histogram`: what they did.
 //! - `shard`: the loop between a [`Transport`](pagewire_stack::Transport) and the service.
 //! - `service`: requests to responses, of `http` (the protocol), `content` (the files) and `site` (what
 //!   is served under which names, and by which rules).
@@ -16,6 +17,7 @@ pub mod counters;
 pub mod failure;
 pub mod histogram;
 pub mod http;
+pub mod life;
 pub mod manual;
 pub mod serve;
 pub mod service;

@@ -16,6 +16,7 @@ use crate::{
         range::{self, Selection},
         response::{self, Common, Detail},
     },
+    shard::change::Change,
 };
 
 /// Answers requests.
@@ -109,6 +110,13 @@ impl Service {
     #[must_use]
     pub fn with_dotfiles(self, dotfiles: Dotfiles) -> Self {
         Self { dotfiles, ..self }
+    }
+
+    /// Goes on with `change`. Returns who waited for an answer, which does not come any more.
+    pub fn adopt(&mut self, change: &Change) -> Vec<ConnectionId> {
+        self.limits = change.limits;
+        self.dotfiles = change.dotfiles;
+        self.content.adopt(Arc::clone(&change.root), change.cache)
     }
 
     /// How much of a request is accepted.

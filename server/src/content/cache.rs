@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     collections::{HashMap, VecDeque},
-    fmt,
+    fmt, mem,
     sync::Arc,
     time::Duration,
 };
@@ -37,6 +37,15 @@ pub struct CacheLimits {
 impl Default for CacheLimits {
     fn default() -> Self {
         Self { entries: 4096, bytes: 64 << 20 }
+    }
+}
+
+impl CacheLimits {
+    /// An empty cache that keeps to them.
+    fn cache(self) -> Cache<Box<[u8]>, Cached, Weigh> {
+        let entries = self.entries.max(1) as u64;
+        let each = (self.bytes / entries).max(1);
+        Cache::with_weighter(self.entries, each * entries, Weigh { each })
     }
 }
 
@@ -139,12 +148,10 @@ impl Content {
     /// The files below `root`. `waker` ends the sleep of the core that this is for.
     pub fn new(root: Arc<Root>, helpers: DiskPool, limits: CacheLimits, waker: Waker) -> Self {
         let (sender, answers) = crossbeam_channel::unbounded();
-        let entries = limits.entries.max(1) as u64;
-        let each = (limits.bytes / entries).max(1);
         Self {
             root,
             helpers,
-            cache: Cache::with_weighter(limits.entries, each * entries, Weigh { each }),
+            cache: limits.cache(),
             pending: HashMap::new(),
             backlog: VecDeque::new(),
             looking: 0,
@@ -159,6 +166,21 @@ impl Content {
     pub fn counters(&self) -> ContentCounters {
         let (cached, pending) = (self.cache.len(), self.pending.len());
         ContentCounters { cached, pending, ..self.counters }
+    }
+
+    /// Goes on with what is below `root`. Nothing of before is answered any more; returns who waited for
+    /// it, to be asked anew.
+    pub fn adopt(&mut self, root: Arc<Root>, limits: CacheLimits) -> Vec<ConnectionId> {
+        self.root = root;
+        let old = mem::replace(&mut self.cache, limits.cache());
+        // Unmapping many files takes a while, which a core does not have. If no helper has either, the
+        // core must.
+        let _ = self.helpers.submit(Box::new(move || drop(old)));
+        // Looks under way answer to nobody.
+        (self.sender, self.answers) = crossbeam_channel::unbounded();
+        self.looking = 0;
+        self.backlog.clear();
+        self.pending.drain().flat_map(|(_, pending)| pending.waiting).collect()
     }
 
     /// What `key` leads to, if that is known; otherwise `waiting` will be in a later

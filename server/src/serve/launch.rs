@@ -20,7 +20,11 @@ use crate::{
     counters::Counters,
     failure::Failure,
     service::Service,
-    shard::{ConnectionLimits, Shard, inquiry::Inbox},
+    shard::{
+        ConnectionLimits, Shard,
+        change::{self, Changes},
+        inquiry::Inbox,
+    },
     stop::Stop,
 };
 
@@ -88,6 +92,7 @@ impl<'a> Launch<'a> {
         let core = self.config.cores[number];
         let counters = Arc::new(Counters::default());
         let (questions, inbox) = Inbox::new();
+        let (change, changes) = change::channel();
         let (report, reported) = crossbeam_channel::bounded(1);
         let seed = Seed {
             config: self.config.clone(),
@@ -96,6 +101,7 @@ impl<'a> Launch<'a> {
             clock: self.clock,
             counters: Arc::clone(&counters),
             inbox,
+            changes,
         };
         let (stop, idle) = (self.stop.clone(), self.config.idle());
         let end = End { number, ended: self.ended.0.clone() };
@@ -122,7 +128,7 @@ impl<'a> Launch<'a> {
             .map_err(|source| Failure::System { what: "start a shard's thread", source })?;
         let (waker, told) =
             reported.recv().map_err(|_| Failure::Shard(format!("shard {number}")))??;
-        self.shards.push(RunningShard { core, waker, counters, questions, thread });
+        self.shards.push(RunningShard { core, waker, counters, questions, change, thread });
         Ok(told)
     }
 
@@ -134,6 +140,7 @@ impl<'a> Launch<'a> {
             shards: std::mem::take(&mut self.shards),
             stop: self.stop.clone(),
             ended: self.ended.1.clone(),
+            request_bytes: self.config.live.limits.request_bytes(),
         }
     }
 }
@@ -169,6 +176,7 @@ struct Seed {
     clock: Clock,
     counters: Arc<Counters>,
     inbox: Inbox,
+    changes: Changes,
 }
 
 impl Seed {
@@ -189,7 +197,8 @@ impl Seed {
         };
         let shard = Shard::new(transport, service, live.timeouts, self.counters, now)
             .with_limits(limits)
-            .with_inbox(self.inbox);
+            .with_inbox(self.inbox)
+            .with_changes(self.changes);
         Ok((shard, waker, told))
     }
 }

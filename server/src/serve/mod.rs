@@ -4,6 +4,7 @@ mod descriptors;
 mod kernel;
 mod launch;
 mod neighbourhood;
+mod reload;
 mod xdp;
 
 use std::{
@@ -22,7 +23,7 @@ use crate::{
     control::observer::{About, ObservedShard, Observer},
     counters::Counters,
     failure::Failure,
-    shard::inquiry::Question,
+    shard::{change::Change, inquiry::Question},
     stop::Stop,
 };
 
@@ -36,6 +37,8 @@ pub struct Server {
     stop: Stop,
     ended: Receiver<usize>,
     behind: Option<xdp::Behind>,
+    /// Room for a request in the transports, in bytes.
+    request_bytes: usize,
 }
 
 /// A shard on its thread.
@@ -44,6 +47,7 @@ struct RunningShard {
     waker: Waker,
     counters: Arc<Counters>,
     questions: Sender<Question>,
+    change: Sender<Change>,
     /// Ends with what the transport has counted, for people.
     thread: JoinHandle<String>,
 }
@@ -140,7 +144,8 @@ impl Server {
         self.wake();
     }
 
-    fn wake(&self) {
+    /// Ends the sleep of every shard.
+    pub fn wake(&self) {
         for shard in &self.shards {
             shard.waker.wake();
         }

@@ -2,12 +2,19 @@
 
 use std::{fs, ops::Range, path::Path, sync::Arc};
 
-use toml::de::{DeTable, DeValue};
+use serde::Deserialize;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
 
-use super::{KEYS, Key, Origin, Problem, Settings, guess};
+use super::{KEYS, Key, Origin, Problem, Settings, SiteSettings, guess};
 
 /// The largest file that is read: a mistaken name must not fill the memory.
 const LARGEST: u64 = 16 << 20;
+
+/// The table that each site has.
+pub(super) const SITES: &str = "site";
 
 /// Sets what the file at `path` says, and adds to `problems` what is wrong with it.
 pub(super) fn read(path: &Path, settings: &mut Settings, problems: &mut Vec<Problem>) {
@@ -27,6 +34,10 @@ pub(super) fn read(path: &Path, settings: &mut Settings, problems: &mut Vec<Prob
     entries.sort_by_key(|(name, _)| name.span().start);
     for (name, value) in entries {
         let place = name.span();
+        if name.get_ref() == SITES {
+            file.set_sites(value, settings);
+            continue;
+        }
         match KEYS.iter().find(|key| key.field == *name.get_ref()) {
             Some(key) => file.set(key, place, value.get_ref(), settings),
             None => file.refuse(name.get_ref(), place),
@@ -84,8 +95,24 @@ impl Reading<'_> {
         }
     }
 
+    fn set_sites(&mut self, value: Spanned<DeValue<'_>>, settings: &mut Settings) {
+        let place = value.span();
+        let sites = ValueDeserializer::from(value.clone());
+        let written = ValueDeserializer::from(value);
+        match (Deserialize::deserialize(sites), Deserialize::deserialize(written)) {
+            (Ok(configs), Ok(written)) => {
+                settings.sites = SiteSettings { configs, written: Some(written) };
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                let place = error.span().unwrap_or(place);
+                self.complain(Some(place), Some(SITES), error.message().to_owned());
+            }
+        }
+    }
+
     fn refuse(&mut self, name: &str, place: Range<usize>) {
-        let known: Vec<_> = KEYS.iter().map(|key| key.field.to_owned()).collect();
+        let known: Vec<_> =
+            KEYS.iter().map(|key| key.field).chain([SITES]).map(str::to_owned).collect();
         let guess = guess(&name.replace('-', "_"), &known);
         let message = format!("is no key{guess}; `pagewire config` shows all of them");
         self.complain(Some(place), Some(name), message);
@@ -171,6 +198,31 @@ cores = [\"0\", [\"1\"]]
         assert!(found[0].starts_with("a.toml:2: this is not TOML"), "{found:?}");
         let found = problems("port = 80\nport = 81\n");
         assert!(found[0].starts_with("a.toml:2: "), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_site_is_told_with_its_line() {
+        let text = "\
+port = 80
+
+[[site]]
+names = [\"a.example\"]
+root = \"/srv/a\"
+
+[[site.rule]]
+path = \"/x/\"
+lisstting = true
+";
+        let found = problems(text);
+        assert!(
+            found.len() == 1 && found[0].starts_with("a.toml:9: site: unknown field"),
+            "{found:?}"
+        );
+        let found = problems("[[site]]\nnames = [\"a.example\"]\n");
+        assert!(
+            found.len() == 1 && found[0].starts_with("a.toml:1: site: missing field"),
+            "{found:?}"
+        );
     }
 
     #[test]

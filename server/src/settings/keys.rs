@@ -13,14 +13,15 @@
 //!   at the end of the help as `[default: …]`.
 //! - `AtReload`: SIGHUP applies it: it is part of [`Live`](crate::config::Live). `AtStart`: a reload keeps the
 //!   old value and says that a restart is needed.
-//! - The first sentence of the help is its short form.
+//!
+//! Sites and their rules, `[[site]]`, are no keys but a structure of their own: [`crate::site::config`].
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use pagewire_stack::Prefix;
 
 use super::{
-    Effect, Key, Setting, Value,
+    Effect, Key, Setting, SiteSettings, Value,
     value::{Bytes, Number, NumberList, Time, Timeout, words},
 };
 
@@ -81,6 +82,8 @@ macro_rules! keys {
         #[derive(Clone, Debug)]
         pub struct Settings {
             $($($(#[doc = $doc])* pub $name: Setting<$type>,)*)*
+            /// Sites with names and rules of their own.
+            pub sites: SiteSettings,
         }
 
         impl Settings {
@@ -93,6 +96,7 @@ macro_rules! keys {
                 Ok(Self {
                     $($($name: Setting::default_of(stringify!($name), $default)
                         .map_err(|message| (stringify!($name), message))?,)*)*
+                    sites: SiteSettings::default(),
                 })
             }
 

@@ -18,6 +18,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::site::config::SiteConfig;
+
 pub use self::{
     keys::{KEYS, LogFormat, LogLevel, Settings, TransportName},
     print::print,
@@ -154,6 +156,15 @@ fn named(field: &str, origin: &Origin) -> String {
     }
 }
 
+/// The sites of the file, which have neither flags nor variables.
+#[derive(Clone, Debug, Default)]
+pub struct SiteSettings {
+    /// What they are.
+    pub configs: Vec<SiteConfig>,
+    /// The same as it stands in the file.
+    written: Option<toml::Value>,
+}
+
 /// Something wrong with what the user has set.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
@@ -217,8 +228,15 @@ impl Sources {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
+    /// Says in the log which variables look like ours and are not.
+    pub fn warn_of_unknown_variables(&self) {
+        for unknown in self.unknown_variables() {
+            tracing::warn!("{unknown}");
+        }
+    }
+
     /// Variables that look like ours and are not, each with a guess at what was meant.
-    pub fn unknown_variables(&self) -> Vec<String> {
+    fn unknown_variables(&self) -> Vec<String> {
         let known: Vec<_> =
             KEYS.iter().map(Key::variable).chain([FILE_VARIABLE.to_owned()]).collect();
         let unknown = self.environment.iter().filter(|(name, _)| !known.contains(name));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Effect, KEYS, Origin, Settings};
+use super::{Effect, KEYS, Origin, Settings, file::SITES};
 
 /// Columns of a comment.
 const WIDTH: usize = 96;
@@ -36,6 +36,15 @@ pub fn print(settings: &Settings) -> String {
             None if key.is_list => writeln!(text, "# {} = [\"{}\"]", key.field, key.placeholder),
             None => writeln!(text, "# {} = \"{}\"", key.field, key.placeholder),
         };
+    }
+    text.push_str("\n# ---- Sites, each with names and rules of its own\n\n");
+    match &settings.sites.written {
+        // What was read from a file can be written to one.
+        Some(sites) => {
+            let table = toml::Table::from_iter([(SITES.to_owned(), sites.clone())]);
+            text.push_str(&toml::to_string(&table).unwrap_or_default());
+        }
+        None => text.push_str("# [[site]]\n# names = [\"example.com\"]\n# root = \"PATH\"\n"),
     }
     text
 }
@@ -71,7 +80,9 @@ mod tests {
             settings.unwrap_or_else(|problems| panic!("{problems:?} in\n{text}"))
         };
         let text = "root = \"/srv/a \\\"b\\\"\"\nbusy = true\naddress = [\"10.0.0.1/8\", \"fd00::1/64\"]\n\
-                    cores = \"3,0-1\"\ncache_bytes = \"1GiB\"\nsend_timeout = \"1m30s\"\n";
+                    cores = \"3,0-1\"\ncache_bytes = \"1GiB\"\nsend_timeout = \"1m30s\"\n\
+                    [[site]]\nnames = [\"a.example\"]\nroot = \"/a\"\n[[site.rule]]\npath = \"/x/\"\n\
+                    headers = { x-a = \"b\" }\n[[site]]\nroot = \"/b\"\n";
         for text in ["", text] {
             let settings = read(text);
             let again = read(&print(&settings));
@@ -79,6 +90,7 @@ mod tests {
                 let (first, second) = (settings.written(key.field).0, again.written(key.field).0);
                 assert_eq!(first, second, "{}", key.field);
             }
+            assert_eq!(settings.sites.configs, again.sites.configs);
             assert!(print(&settings).lines().all(|line| line.len() <= WIDTH));
         }
     }

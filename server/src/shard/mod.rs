@@ -6,6 +6,7 @@
 //! helper or for room.
 
 mod admission;
+pub mod change;
 mod connection;
 pub mod inquiry;
 mod patience;
@@ -22,6 +23,7 @@ use pagewire_stack::{
 
 use self::{
     admission::Admission,
+    change::Changes,
     connection::{Connection, Peer, Reading, Table},
     inquiry::{Inbox, Question},
     wheel::{Tick, Wheel},
@@ -61,6 +63,7 @@ pub struct Shard<T: Transport> {
     due: Vec<(Tick, ConnectionId)>,
     reply: Reply,
     inbox: Inbox,
+    changes: Changes,
 }
 
 impl<T: Transport> fmt::Debug for Shard<T> {
@@ -91,6 +94,7 @@ impl<T: Transport> Shard<T> {
             due: Vec::new(),
             reply: Reply::default(),
             inbox: Inbox::default(),
+            changes: Changes::default(),
         }
     }
 
@@ -341,7 +345,12 @@ impl<T: Observe> Shard<T> {
                 self.service.date().refresh(now, SystemTime::now());
             }
             self.turn(now);
-            match stop.order() {
+            self.counters.add(Counter::Turns, 1);
+            let heard = stop.hear();
+            if let Some(change) = self.changes.after(heard.announcements()) {
+                self.adopt(&change, now);
+            }
+            match heard.order() {
                 Order::Serve => {}
                 Order::Drain => {
                     self.drain(now);

@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-pub mod frames;
 pub mod scene;
 
 use std::net::IpAddr;

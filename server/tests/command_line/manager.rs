@@ -1,0 +1,73 @@
+//! What the service manager is told, by the protocol of `sd_notify(3)`.
+
+use std::{
+    os::unix::net::UnixDatagram,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::process::Served;
+
+/// A service manager that listens.
+struct Manager {
+    socket: UnixDatagram,
+    path: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify").to_str().unwrap().to_owned();
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        Self { socket, path, _directory: directory }
+    }
+
+    /// Waits for a message that says `words`.
+    fn hear(&self, words: &str) -> String {
+        let mut buffer = [0; 4096];
+        let deadline = Instant::now() + Duration::from_secs(8);
+        while Instant::now() < deadline {
+            let len = self.socket.recv(&mut buffer).unwrap();
+            let message = String::from_utf8(buffer[..len].to_vec()).unwrap();
+            if message.lines().any(|line| line == words) {
+                return message;
+            }
+        }
+        panic!("never heard {words}");
+    }
+}
+
+#[test]
+fn the_service_manager_follows_start_reload_and_end() {
+    let manager = Manager::new();
+    let served = Served::start("root = \"{dir}/a\"\n", &[("NOTIFY_SOCKET", manager.path.as_str())]);
+    manager.hear("READY=1");
+    served.ask(Signal::HUP, "reloaded");
+    let reloading = manager.hear("RELOADING=1");
+    let time = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    assert!(time.is_some_and(|time| time.parse::<u64>().is_ok_and(|time| time > 0)), "{reloading}");
+    manager.hear("READY=1");
+    served.configure("nonsense = 1\n");
+    served.ask(Signal::HUP, "is no key");
+    manager.hear("RELOADING=1");
+    let ready = manager.hear("READY=1");
+    assert!(ready.contains("the last reload failed"), "{ready}");
+    crate::process::signal(&served.child, Signal::QUIT);
+    manager.hear("STOPPING=1");
+}
+
+#[test]
+fn the_watchdog_is_told_that_idle_shards_are_alive() {
+    let manager = Manager::new();
+    let environment = [("NOTIFY_SOCKET", manager.path.as_str()), ("WATCHDOG_USEC", "400000")];
+    let served = Served::start("root = \"{dir}/a\"\n", &environment);
+    let start = Instant::now();
+    for _ in 0..8 {
+        manager.hear("WATCHDOG=1");
+    }
+    assert!(start.elapsed() > Duration::from_millis(300), "every quarter of its time");
+    assert!(!served.log().contains("stuck"));
+}
