@@ -8,6 +8,9 @@
 // answered with a reset) and all its ICMP; what else is sent to such an address is dropped, since the
 // kernel could only forward it back to the link. Everything else stays with the kernel, as does
 // everything of a queue that has no socket.
+//
+// Of all that would go to a socket, what comes from a denied source is dropped here, but for ARP and
+// NDP: who is denied may still be a router on the link.
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -21,7 +24,8 @@ struct xdp_md {
 };
 
 enum { XDP_DROP = 1, XDP_PASS = 2 };
-enum { MAP_HASH = 1, MAP_PERCPU_ARRAY = 6, MAP_XSKMAP = 17 };
+enum { MAP_HASH = 1, MAP_PERCPU_ARRAY = 6, MAP_LPM_TRIE = 11, MAP_XSKMAP = 17 };
+enum { NO_PREALLOCATION = 1 };
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static long (*const redirect_map)(void *map, u64 key, u64 action_if_absent) = (void *)51;
@@ -152,7 +156,21 @@ struct {
 	MAP_TYPE(value, u32);
 } OWNED SECTION(".maps");
 
-// Why a frame went where it went; `Cause` in steering.rs.
+// Denied sources, by prefix. The value means nothing.
+struct prefix {
+	u32 bits;
+	struct address address;
+};
+
+struct {
+	MAP_NUMBER(type, MAP_LPM_TRIE);
+	MAP_NUMBER(max_entries, 65536);
+	MAP_NUMBER(map_flags, NO_PREALLOCATION);
+	MAP_TYPE(key, struct prefix);
+	MAP_TYPE(value, u32);
+} DENIED_SOURCES SECTION(".maps");
+
+// Why a frame went where it went; `Cause` in cause.rs.
 enum cause {
 	PASSED,
 	SERVED_TCP,
@@ -163,6 +181,7 @@ enum cause {
 	FRAGMENT,
 	NOT_SERVED,
 	NO_SOCKET,
+	DENIED,
 	CAUSES,
 };
 
@@ -191,6 +210,14 @@ INLINE int is_served(const struct address *address, u16 port)
 INLINE int is_owned(const struct address *address)
 {
 	return map_lookup(&OWNED, address) != 0;
+}
+
+INLINE enum cause unless_denied(enum cause cause, const struct address *from)
+{
+	if (cause == PASSED || cause == NEIGHBOR)
+		return cause;
+	struct prefix prefix = { .bits = 128, .address = *from };
+	return map_lookup(&DENIED_SOURCES, &prefix) ? DENIED : cause;
 }
 
 INLINE struct address from_ipv4(u32 address)
@@ -250,12 +277,8 @@ INLINE enum cause icmp(u8 *packet, u8 *end, const struct address *to)
 	return is_owned(to) ? OWNED_ICMP : PASSED;
 }
 
-INLINE enum cause ipv4(u8 *packet, u8 *end)
+INLINE enum cause of_ipv4(struct ipv4 *ip, u8 *packet, u8 *end)
 {
-	struct ipv4 *ip = (void *)packet;
-
-	if (packet + sizeof(*ip) > end)
-		return PASSED;
 	u32 header = (ip->version_and_len & 0x0f) * 4;
 	if (ip->version_and_len >> 4 != 4 || header < sizeof(*ip))
 		return PASSED;
@@ -267,6 +290,16 @@ INLINE enum cause ipv4(u8 *packet, u8 *end)
 	if (ip->protocol == PROTOCOL_ICMP)
 		return icmp(packet + header, end, &to);
 	return is_owned(&to) ? NOT_SERVED : PASSED;
+}
+
+INLINE enum cause ipv4(u8 *packet, u8 *end)
+{
+	struct ipv4 *ip = (void *)packet;
+
+	if (packet + sizeof(*ip) > end)
+		return PASSED;
+	struct address from = from_ipv4(ip->source);
+	return unless_denied(of_ipv4(ip, packet, end), &from);
 }
 
 INLINE int quotes_served_ipv6(u8 *packet, u8 *end, const struct address *to)
@@ -300,13 +333,9 @@ INLINE enum cause icmpv6(u8 *packet, u8 *end, const struct address *to)
 	return is_owned(to) ? OWNED_ICMP : PASSED;
 }
 
-INLINE enum cause ipv6(u8 *packet, u8 *end)
+INLINE enum cause of_ipv6(struct ipv6 *ip, u8 *end)
 {
-	struct ipv6 *ip = (void *)packet;
-	u8 *next = packet + sizeof(*ip);
-
-	if (next > end || (*packet >> 4) != 6)
-		return PASSED;
+	u8 *next = (u8 *)(ip + 1);
 	struct address to = from_ipv6(ip->destination);
 	u8 protocol = ip->next;
 	for (int i = 0; i < EXTENSIONS; i++) {
@@ -325,6 +354,16 @@ INLINE enum cause ipv6(u8 *packet, u8 *end)
 	if (!is_owned(&to))
 		return PASSED;
 	return protocol == PROTOCOL_FRAGMENT ? FRAGMENT : NOT_SERVED;
+}
+
+INLINE enum cause ipv6(u8 *packet, u8 *end)
+{
+	struct ipv6 *ip = (void *)packet;
+
+	if ((u8 *)(ip + 1) > end || (*packet >> 4) != 6)
+		return PASSED;
+	struct address from = from_ipv6(ip->source);
+	return unless_denied(of_ipv6(ip, end), &from);
 }
 
 INLINE enum cause classify(u8 *packet, u8 *end)
@@ -360,7 +399,7 @@ int pagewire(struct xdp_md *context)
 	count(cause);
 	if (cause == PASSED)
 		return XDP_PASS;
-	if (cause == FRAGMENT || cause == NOT_SERVED)
+	if (cause == FRAGMENT || cause == NOT_SERVED || cause == DENIED)
 		return XDP_DROP;
 	int action = redirect_map(&SOCKETS, context->rx_queue_index, XDP_PASS);
 	if (action == XDP_PASS)

@@ -21,11 +21,13 @@ pub enum Cause {
     NotServed,
     /// Counted besides one of those above: the queue has no socket, so the frame went to the kernel.
     NoSocket,
+    /// Would have gone to the queue, but its source is denied: dropped.
+    Denied,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Passed,
         Self::ServedTcp,
         Self::Quoted,
@@ -35,6 +37,7 @@ impl Cause {
         Self::Fragment,
         Self::NotServed,
         Self::NoSocket,
+        Self::Denied,
     ];
 
     /// A short name, for metrics.
@@ -50,6 +53,7 @@ impl Cause {
             Self::Fragment => "fragment",
             Self::NotServed => "not_served",
             Self::NoSocket => "no_socket",
+            Self::Denied => "denied",
         }
     }
 }

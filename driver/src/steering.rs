@@ -12,7 +12,10 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError,
-    maps::{HashMap, MapError, PerCpuArray, XskMap},
+    maps::{
+        HashMap, MapData, MapError, PerCpuArray, XskMap,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::{ProgramError, TestRun, TestRunOptions, Xdp, loaded_programs},
 };
 
@@ -150,6 +153,44 @@ impl Steering {
         XskMap::try_from(map).map_err(error)?.set(queue, socket.as_raw_fd(), 0).map_err(error)
     }
 
+    /// Drops from now on what comes from the first `bits` bits of `source`: of all that would go to the
+    /// queues, ARP and NDP excepted. What goes to the kernel is not ours to drop. IPv4 has 32 bits, IPv6
+    /// 128; `bits` beyond that are all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Steering`], for instance if 65,536 prefixes are denied already.
+    pub fn deny(&mut self, source: IpAddr, bits: u8) -> Result<(), XdpError> {
+        let error = |error: MapError| refused("deny a source to", &error);
+        let key = prefix_key(source, bits);
+        self.denied().map_err(error)?.insert(&key, 1, 0).map_err(error)
+    }
+
+    /// Takes a prefix off the list on which [`deny`](Self::deny) has put it, exactly as it was put there.
+    /// Says whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Steering`].
+    pub fn allow(&mut self, source: IpAddr, bits: u8) -> Result<bool, XdpError> {
+        let error = |error: MapError| refused("allow a source to", &error);
+        match self.denied().map_err(error)?.remove(&prefix_key(source, bits)) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(failed))
+                if failed.io_error.raw_os_error() == Some(libc::ENOENT) =>
+            {
+                Ok(false)
+            }
+            Err(failed) => Err(error(failed)),
+        }
+    }
+
+    fn denied(&mut self) -> Result<LpmTrie<&mut MapData, [u8; 16], u32>, MapError> {
+        let name = "DENIED_SOURCES";
+        let absent = || MapError::InvalidName { name: name.into() };
+        LpmTrie::try_from(self.bpf.map_mut(name).ok_or_else(absent)?)
+    }
+
     /// Attaches the program to `interface`: natively, or else generically.
     ///
     /// # Errors
@@ -273,6 +314,17 @@ fn endpoint_key(address: [u8; 16], port: u16) -> [u8; 20] {
     key
 }
 
+/// The key of a prefix: the bits behind it are zero.
+fn prefix_key(address: IpAddr, bits: u8) -> Key<[u8; 16]> {
+    let bits = match address {
+        IpAddr::V4(_) => 96 + u32::from(bits.min(32)),
+        IpAddr::V6(_) => u32::from(bits.min(128)),
+    };
+    let all = u128::from_be_bytes(address_key(address));
+    let kept = all & u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+    Key::new(bits, kept.to_be_bytes())
+}
+
 /// Why an attachment failed, in words where the kernel's own are none.
 fn explain(error: &io::Error) -> String {
     match error.raw_os_error() {
@@ -323,7 +375,21 @@ fn is_permission(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
+
+    #[test]
+    fn a_prefix_has_no_bits_behind_it() {
+        let key = |text: &str, bits| {
+            let key = prefix_key(text.parse().unwrap(), bits);
+            (key.prefix_len(), Ipv6Addr::from(key.data()).to_string())
+        };
+        assert_eq!(key("10.1.2.3", 8), (104, "::ffff:10.0.0.0".into()));
+        assert_eq!(key("10.1.2.3", 200), (128, "::ffff:10.1.2.3".into()));
+        assert_eq!(key("2001:db8:1:2:3::1", 64), (64, "2001:db8:1:2::".into()));
+        assert_eq!(key("2001:db8::1", 0), (0, "::".into()));
+    }
 
     #[test]
     fn ipv4_addresses_are_mapped() {

@@ -327,3 +327,41 @@ fn a_wire_takes_every_frame_and_gives_none_to_the_kernel() {
         assert_eq!(steering.verdict(&frame, 1).unwrap().0, Verdict::Drop);
     }
 }
+
+#[test]
+fn denied_sources_are_dropped_where_they_would_be_taken_and_only_there() {
+    if !privileged("denied_sources_are_dropped_where_they_would_be_taken_and_only_there") {
+        return;
+    }
+    let mut steering = Steering::load(&served()).unwrap();
+    let meets = |steering: &mut Steering, frame: &[u8]| {
+        let before = steering.counters().unwrap().of(Cause::Denied);
+        let verdict = steering.verdict(frame, 1).unwrap().0;
+        (verdict, steering.counters().unwrap().of(Cause::Denied) - before)
+    };
+    let to_80 = tcp(5_000, 80);
+    let from = |source| ethernet(0x0800, &ipv4(0, 0x4000, TCP, source, ALONE, &to_80));
+    let [inside, outside] = [from([192, 168, 7, 9]), from([192, 168, 8, 9])];
+    let inside_6 = v6(TCP, ALONE_6, &to_80);
+    steering.deny([192, 168, 7, 200].into(), 24).unwrap();
+    steering.deny(OTHER_6.into(), 64).unwrap();
+    assert_eq!(meets(&mut steering, &inside), (Verdict::Drop, 1));
+    assert_eq!(meets(&mut steering, &inside_6), (Verdict::Drop, 1));
+    assert_eq!(meets(&mut steering, &tagged(0x8100, &inside)), (Verdict::Drop, 1));
+    assert_eq!(meets(&mut steering, &outside), (Verdict::Pass, 0), "no socket, but not dropped");
+    let error = error6(2, SHARED_6, SHARED_6, 8080);
+    assert_eq!(meets(&mut steering, &error), (Verdict::Drop, 1), "also its ICMP errors");
+    let to_kernel = v6(TCP, SHARED_6, &tcp(5_000, 22));
+    assert_eq!(
+        meets(&mut steering, &to_kernel),
+        (Verdict::Pass, 0),
+        "the kernel's is the kernel's"
+    );
+    let solicitation = neighbor(135, GROUP_6, ALONE_6);
+    assert_eq!(meets(&mut steering, &solicitation), (Verdict::Pass, 0), "it may be a router");
+    assert!(steering.allow([192, 168, 7, 0].into(), 24).unwrap());
+    assert!(!steering.allow([192, 168, 7, 0].into(), 24).unwrap(), "it is gone");
+    assert_eq!(meets(&mut steering, &inside), (Verdict::Pass, 0));
+    steering.deny([0, 0, 0, 0].into(), 0).unwrap();
+    assert_eq!(meets(&mut steering, &outside), (Verdict::Drop, 1), "all of IPv4");
+}

@@ -309,3 +309,67 @@ fn frames_that_the_device_drops_in_a_kick_are_counted_and_their_memory_returns()
     assert_eq!((port.counters().sent, port.counters().kick_lost), (10, 10));
     all_memory_is_back(&mut port, &config);
 }
+
+/// Frames that a source sends in one go.
+const FRAMES: u32 = 5_000;
+
+/// Sends that many frames from a source, as fast as they are taken.
+fn send_from(port: &mut XdpPort, source: [u8; 4], count: u32) {
+    let (clock, mut sent) = (Clock::start(), 0);
+    while sent < count {
+        assert!(clock.now().since(Instant::ZERO) < PATIENCE);
+        for _ in 0..64.min(count - sent) {
+            let Some(mut frame) = port.allocate() else { break };
+            fill(&mut frame, sent, HEADERS);
+            frame.bytes_mut()[26..30].copy_from_slice(&source);
+            if port.transmit(frame).is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        let _ = port.flush(clock.now());
+        port.receive(clock.now(), &mut Burst::new());
+    }
+    while port.flush(clock.now()) == Flush::BackPressure {}
+}
+
+#[test]
+fn a_denied_source_costs_the_queue_nothing_and_others_go_on() {
+    if !privileged("a_denied_source_costs_the_queue_nothing_and_others_go_on") {
+        return;
+    }
+    let veth = Veth::new(1);
+    let attacker = [198, 51, 100, 7];
+    Veth::inside(&veth.near, || {
+        let (mut near, mut steering) = open(Veth::NEAR, 1, NEAR);
+        let (mut far, _far_steering) = Veth::inside_here(&veth.far, || open(Veth::FAR, 1, FAR));
+        let receive = |near: &mut XdpPort| {
+            let (clock, mut burst, mut count) = (Clock::start(), Burst::new(), 0);
+            while clock.now().millis() < 200 {
+                near.receive(clock.now(), &mut burst);
+                count += burst.drain().count();
+            }
+            count
+        };
+        let round = |source, far: &mut XdpPort, near: &mut XdpPort| {
+            let mut received = 0;
+            for _ in 0..FRAMES / 50 {
+                send_from(far, source, 50);
+                let mut burst = Burst::new();
+                near.receive(Instant::ZERO, &mut burst);
+                received += burst.drain().count();
+            }
+            received + receive(near)
+        };
+        let (near, far) = (&mut near[0], &mut far[0]);
+        assert_eq!(round(attacker, far, near), FRAMES as usize);
+        steering.deny(attacker.into(), 32).unwrap();
+        let before = near.counters().received;
+        assert_eq!(round(attacker, far, near), 0);
+        assert_eq!(near.counters().received, before);
+        assert_eq!(steering.counters().unwrap().of(Cause::Denied), u64::from(FRAMES));
+        assert_eq!(round([10, 99, 1, 2], far, near), FRAMES as usize, "others are not touched");
+        assert!(steering.allow(attacker.into(), 32).unwrap());
+        assert_eq!(round(attacker, far, near), FRAMES as usize);
+    });
+}
