@@ -26,8 +26,8 @@ use crate::{
 
 const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
 
-/// The name in the object of the program that takes what is served.
-const TAKE_SERVED: &str = "pagewire";
+/// The name of the program that takes what is served, in the object and in the kernel.
+pub const STEERING_PROGRAM: &str = "pagewire";
 
 /// The name in the object of the program that takes everything.
 const TAKE_ALL: &str = "pagewire_all";
@@ -122,7 +122,7 @@ impl Steering {
                 map.insert(address, 1, 0).map_err(fill("tell what is owned to"))?;
             }
         }
-        Self::with_program(bpf, TAKE_SERVED)
+        Self::with_program(bpf, STEERING_PROGRAM)
     }
 
     /// Loads a program that takes every frame, for what stands in for a wire: nothing goes to the

@@ -13,6 +13,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use pagewire_tools::{
     demo::{self, DemoConfig, DemoError, Ending},
+    doctor::{self, DoctorArgs},
     lab::{self, EmulateConfig, Lab, LabConfig, LabError, Prefix, Side},
     load::{self, LoadArgs},
 };
@@ -46,6 +47,11 @@ enum Tool {
     /// Every response's status and length are checked. A run is always bounded: it ends after
     /// --duration, and waits for answers no longer than --timeout.
     Load(Box<LoadArgs>),
+    /// Look at an interface and its machine: what is wrong, why it matters, and what puts it right
+    ///
+    /// Exit status 1 if something does not work as it is. Give the flags that `pagewire serve` will be given;
+    /// what would be served decides what is wrong.
+    Doctor(DoctorArgs),
     /// Emulate the link of a lab until it goes; `pw lab up` starts this
     #[command(hide = true)]
     Emulate(EmulateConfig),
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().tool {
         Tool::Lab(command) => run_lab(command).map_err(DemoError::Lab),
         Tool::Load(args) => return load::main(&args),
+        Tool::Doctor(args) => return doctor::main(&args),
         Tool::Emulate(config) => {
             lab::emulate(&config).map(|()| ExitCode::SUCCESS).map_err(DemoError::Lab)
         }
