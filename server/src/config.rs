@@ -9,6 +9,7 @@ use std::{
 use pagewire_stack::Prefix;
 
 use crate::{
+    access_log::{AccessLogConfig, Target},
     args::{self, Task},
     content::{CacheLimits, Root},
     failure::Failure,
@@ -46,6 +47,8 @@ pub struct Observation {
     pub control: ControlPath,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
+    /// What is logged of requests.
+    pub access_log: Option<AccessLogConfig>,
 }
 
 /// Where the control socket is.
@@ -215,6 +218,14 @@ impl Observation {
                 Some(path) => ControlPath::At(path.clone()),
             },
             metrics: settings.metrics.value,
+            access_log: settings.access_log.value.as_ref().map(|path| AccessLogConfig {
+                target: match path.to_str() {
+                    Some("-") => Target::Output,
+                    _ => Target::File(path.clone()),
+                },
+                format: settings.access_log_format.value,
+                sample: u32::try_from(settings.access_log_sample.value.0).unwrap_or(u32::MAX),
+            }),
         }
     }
 }

@@ -60,6 +60,10 @@ counters! {
     Relieved: "closed for want of room",
     /// Connections cut because the client took too little of what was sent.
     SendTimeouts: "send timeouts",
+    /// Lines of the access log handed to its writer.
+    LogLines: "log lines",
+    /// Lines of the access log lost for want of a buffer: its writer is behind.
+    LogLost: "log lines lost",
     /// Connections that ended in order.
     Finished: "finished",
     /// Connections that this side cut.
@@ -81,6 +85,20 @@ counters! {
 }
 
 impl Counter {
+    /// What counts the ends of connections by this reason.
+    pub const fn of_close(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::Finished => Self::Finished,
+            CloseReason::Aborted => Self::Aborted,
+            CloseReason::Reset => Self::Reset,
+            CloseReason::TimedOut => Self::TimedOut,
+            CloseReason::Unreachable => Self::Unreachable,
+            CloseReason::Displaced => Self::Displaced,
+            CloseReason::ContentChanged => Self::ContentChanged,
+            CloseReason::ContentUnreadable => Self::ContentUnreadable,
+        }
+    }
+
     /// What it is in metrics.
     pub const fn figure(self) -> Figure {
         let responses = Figure::counter("responses", "Responses, by the class of their status.");
@@ -90,10 +108,9 @@ impl Counter {
             Self::Opened => Figure::counter("connections_opened", "Connections opened."),
             Self::Requests => Figure::counter("requests", "Requests answered, errors included."),
             Self::Bytes => Figure::counter("response_bytes", "Bytes of responses, heads included."),
-            Self::Successes => responses.caused_by("2xx"),
-            Self::Redirects => responses.caused_by("3xx"),
-            Self::ClientErrors => responses.caused_by("4xx"),
-            Self::ServerErrors => responses.caused_by("5xx"),
+            Self::Successes | Self::Redirects | Self::ClientErrors | Self::ServerErrors => {
+                responses.caused_by(self.label())
+            }
             Self::Waits => Figure::counter("request_waits", "Requests that waited for a helper."),
             Self::HeadTimeouts => timeouts.caused_by("head"),
             Self::BodyTimeouts => timeouts.caused_by("body"),
@@ -106,15 +123,20 @@ impl Counter {
             ),
             Self::IdleTimeouts => timeouts.caused_by("idle"),
             Self::SendTimeouts => timeouts.caused_by("send"),
-            Self::Finished => ended.caused_by("finished"),
-            Self::Aborted => ended.caused_by("aborted"),
-            Self::Reset => ended.caused_by("reset by peer"),
-            Self::Displaced => ended.caused_by("displaced"),
-            Self::TimedOut => ended.caused_by("peer timed out"),
-            Self::Unreachable => ended.caused_by("unreachable"),
-            Self::ContentChanged => ended.caused_by("content changed"),
-            Self::ContentUnreadable => ended.caused_by("content unreadable"),
             Self::Turns => Figure::counter("turns", "Turns of the core's loop."),
+            Self::LogLines => Figure::counter("access_log_lines", "Lines of the access log."),
+            Self::LogLost => Figure::counter(
+                "access_log_lines_lost",
+                "Lines of the access log lost since its writer was behind.",
+            ),
+            Self::Finished
+            | Self::Aborted
+            | Self::Reset
+            | Self::TimedOut
+            | Self::Unreachable
+            | Self::Displaced
+            | Self::ContentChanged
+            | Self::ContentUnreadable => ended.caused_by(self.label()),
         }
     }
 }
@@ -156,17 +178,7 @@ impl Counters {
 
     /// Counts the end of a connection.
     pub fn add_closed(&self, reason: CloseReason) {
-        let counter = match reason {
-            CloseReason::Finished => Counter::Finished,
-            CloseReason::Aborted => Counter::Aborted,
-            CloseReason::Reset => Counter::Reset,
-            CloseReason::TimedOut => Counter::TimedOut,
-            CloseReason::Unreachable => Counter::Unreachable,
-            CloseReason::Displaced => Counter::Displaced,
-            CloseReason::ContentChanged => Counter::ContentChanged,
-            CloseReason::ContentUnreadable => Counter::ContentUnreadable,
-        };
-        self.add(counter, 1);
+        self.add(Counter::of_close(reason), 1);
     }
 }
 

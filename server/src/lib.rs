@@ -7,8 +7,10 @@
 //! - `shard`: the loop between a [`Transport`](pagewire_stack::Transport) and the service.
 //! - `service`: requests to responses, of `http` (the protocol), `content` (the files) and `site` (what
 //!   is served under which names, and by which rules).
+//! - `access_log`: a line about each request.
 //! - `control`: the kernel's view of the network.
 
+pub mod access_log;
 pub mod args;
 pub mod config;
 pub mod content;

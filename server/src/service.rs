@@ -92,6 +92,18 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// How many of its bytes are content.
+    pub fn content_bytes(&self) -> u64 {
+        let len: u64 = self.parts.iter().map(Part::len).sum();
+        match self.parts.first() {
+            Some(Part::Bytes(head)) => {
+                let end = memchr::memmem::find(head, b"\r\n\r\n").map_or(0, |at| at + 4);
+                len - end as u64
+            }
+            _ => len,
+        }
+    }
+
     fn finish(&mut self, file: Option<FileRange>) {
         self.parts.push(Part::Bytes(std::mem::take(&mut self.head)));
         self.parts.extend(file.map(Part::File));

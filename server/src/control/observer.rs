@@ -15,6 +15,7 @@ use pagewire_driver::{Cause, Steering, Waker};
 use pagewire_stack::Figure;
 
 use crate::{
+    access_log::LogCounters,
     counters::{Counter, Counters},
     histogram::Distribution,
     shard::inquiry::{MOST_FIGURES, Question, Rows, SLOTS_EACH},
@@ -57,6 +58,7 @@ struct Inner {
     shards: Vec<ObservedShard>,
     /// Weak, so that whoever looks does not keep the program on the interface.
     steering: Option<Weak<Steering>>,
+    log: Option<Arc<LogCounters>>,
 }
 
 /// All figures at a moment.
@@ -66,8 +68,8 @@ pub struct Snapshot {
     pub uptime: Duration,
     /// By shard.
     pub shards: Vec<ShardSnapshot>,
-    /// What was done with frames before the shards.
-    pub steering: Vec<(Figure, u64)>,
+    /// What is nobody's shard's: what was done with frames before them, and the access log.
+    pub whole: Vec<(Figure, u64)>,
 }
 
 /// The figures of a shard.
@@ -85,9 +87,14 @@ pub struct ShardSnapshot {
 
 impl Observer {
     /// An observer of `shards`, and of a steering program if there is one.
-    pub fn new(about: About, shards: Vec<ObservedShard>, steering: Option<Weak<Steering>>) -> Self {
+    pub fn new(
+        about: About,
+        shards: Vec<ObservedShard>,
+        steering: Option<Weak<Steering>>,
+        log: Option<Arc<LogCounters>>,
+    ) -> Self {
         let started = Instant::now();
-        Self { inner: Arc::new(Inner { about, started, shards, steering }) }
+        Self { inner: Arc::new(Inner { about, started, shards, steering, log }) }
     }
 
     /// What the server is.
@@ -106,14 +113,16 @@ impl Observer {
         let asked: Vec<_> = self.inner.shards.iter().map(ObservedShard::ask_figures).collect();
         let shards = self.inner.shards.iter().zip(asked);
         let shards = shards.map(|(shard, answer)| shard.snapshot(&answer, deadline)).collect();
+        let mut whole = Vec::new();
         let steering = self.inner.steering.as_ref().and_then(Weak::upgrade);
-        let steering = steering.and_then(|steering| steering.counters().ok());
-        let frames = Figure::counter("steered_frames", "Frames that arrived, by where they went.");
-        let steering = steering.map(|counters| {
-            Cause::ALL.map(|cause| (frames.caused_by(cause.name()), counters.of(cause))).to_vec()
-        });
-        let uptime = self.inner.started.elapsed();
-        Snapshot { uptime, shards, steering: steering.unwrap_or_default() }
+        if let Some(counters) = steering.and_then(|steering| steering.counters().ok()) {
+            let frames =
+                Figure::counter("steered_frames", "Frames that arrived, by where they went.");
+            let counted = |cause: Cause| (frames.caused_by(cause.name()), counters.of(cause));
+            whole.extend(Cause::ALL.map(counted));
+        }
+        whole.extend(self.inner.log.iter().flat_map(|log| log.figures()));
+        Snapshot { uptime: self.inner.started.elapsed(), shards, whole }
     }
 
     /// Asks a shard for its connections, piece by piece; for about `sample` of them, evenly spread, if

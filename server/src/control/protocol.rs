@@ -121,8 +121,8 @@ pub struct Figures {
     pub uptime_seconds: f64,
     /// By shard.
     pub shards: Vec<ShardFigures>,
-    /// What was done with frames before the shards.
-    pub steering: Vec<Value>,
+    /// What is no shard's: what was done with frames before them, and the access log.
+    pub whole: Vec<Value>,
 }
 
 /// The figures of a shard.
@@ -257,7 +257,7 @@ impl Figures {
         Self {
             uptime_seconds: snapshot.uptime.as_secs_f64(),
             shards: shards.collect(),
-            steering: snapshot.steering.iter().map(Value::from).collect(),
+            whole: snapshot.whole.iter().map(Value::from).collect(),
         }
     }
 }

@@ -15,6 +15,7 @@ use pagewire_stack::{DiskPool, Observe};
 
 use super::{RunningShard, Server, xdp::Behind};
 use crate::{
+    access_log::{AccessLog, Recorder},
     config::Config,
     content::{Content, Root},
     counters::Counters,
@@ -44,6 +45,7 @@ pub(super) struct Launch<'a> {
     pub(super) helpers: DiskPool,
     clock: Clock,
     stop: Stop,
+    access_log: Option<AccessLog>,
     ended: (Sender<usize>, Receiver<usize>),
     shards: Vec<RunningShard>,
 }
@@ -55,10 +57,15 @@ impl<'a> Launch<'a> {
         let queue = QUEUED_JOBS_EACH * config.cores.len().max(1);
         let helpers = DiskPool::start(config.disk_threads, queue)
             .map_err(|source| Failure::System { what: "start helper threads", source })?;
+        let access_log = config.observation.access_log.as_ref();
+        let access_log = access_log.map(|log| AccessLog::start(log, config.cores.len()));
+        let access_log =
+            access_log.transpose().map_err(|error| Failure::Other(error.to_string()))?;
         Ok(Self {
             config,
             root,
             helpers,
+            access_log,
             clock: Clock::start(),
             stop: Stop::default(),
             ended: crossbeam_channel::unbounded(),
@@ -102,6 +109,7 @@ impl<'a> Launch<'a> {
             counters: Arc::clone(&counters),
             inbox,
             changes,
+            log: self.access_log.as_ref().and_then(|log| log.recorder(Arc::clone(&counters))),
         };
         let (stop, idle) = (self.stop.clone(), self.config.idle());
         let end = End { number, ended: self.ended.0.clone() };
@@ -137,6 +145,7 @@ impl<'a> Launch<'a> {
         Server {
             addresses,
             behind,
+            access_log: self.access_log.take(),
             shards: std::mem::take(&mut self.shards),
             stop: self.stop.clone(),
             ended: self.ended.1.clone(),
@@ -177,6 +186,7 @@ struct Seed {
     counters: Arc<Counters>,
     inbox: Inbox,
     changes: Changes,
+    log: Option<Recorder>,
 }
 
 impl Seed {
@@ -198,7 +208,8 @@ impl Seed {
         let shard = Shard::new(transport, service, live.timeouts, self.counters, now)
             .with_limits(limits)
             .with_inbox(self.inbox)
-            .with_changes(self.changes);
+            .with_changes(self.changes)
+            .with_log(self.log);
         Ok((shard, waker, told))
     }
 }

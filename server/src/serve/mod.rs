@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use pagewire_driver::Waker;
 
 use crate::{
+    access_log::AccessLog,
     config::{Config, Fallback, KernelConfig, TransportConfig},
     control::observer::{About, ObservedShard, Observer},
     counters::Counters,
@@ -39,6 +40,7 @@ pub struct Server {
     behind: Option<xdp::Behind>,
     /// Room for a request in the transports, in bytes.
     request_bytes: usize,
+    access_log: Option<AccessLog>,
 }
 
 /// A shard on its thread.
@@ -124,7 +126,13 @@ impl Server {
             addresses: self.addresses.clone(),
         };
         let steering = self.behind.as_ref().map(xdp::Behind::steering);
-        Observer::new(about, self.shards.iter().map(observed).collect(), steering)
+        let log = self.access_log.as_ref().map(AccessLog::counters);
+        Observer::new(about, self.shards.iter().map(observed).collect(), steering, log)
+    }
+
+    /// Opens the access log anew by its name, after it was renamed.
+    pub fn reopen_logs(&self) {
+        self.access_log.iter().for_each(AccessLog::reopen);
     }
 
     /// Ready when a shard has ended, which none does by itself.

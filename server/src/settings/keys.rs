@@ -61,6 +61,16 @@ words! {
     }
 }
 
+words! {
+    /// What a line of the access log looks like.
+    AccessLogFormat {
+        /// As Apache and nginx write it.
+        Combined: "combined",
+        /// One object of JSON, with how long the response took and how it ended.
+        Json: "json",
+    }
+}
+
 macro_rules! keys {
     ($($group:literal {
         $($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:literal, $effect:ident;)*
@@ -218,6 +228,13 @@ keys! {
         control: Option<PathBuf> = "", AtStart;
         /// Address at which Prometheus finds /metrics, on the kernel's TCP. [default: none]
         metrics: Option<SocketAddr> = "", AtStart;
+        /// File for a line about each request, or `-` for the standard output. SIGUSR1 opens it anew by its
+        /// name. [default: none]
+        access_log: Option<PathBuf> = "", AtStart;
+        /// What a line about a request looks like.
+        access_log_format: AccessLogFormat = "combined", AtStart;
+        /// Log one request of so many.
+        access_log_sample: Number<1, 1_000_000> = "1", AtStart;
         /// What the log on the standard error looks like.
         log_format: LogFormat = "text", AtStart;
         /// What the log leaves out: everything that matters less than this.

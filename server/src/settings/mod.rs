@@ -21,7 +21,7 @@ use std::{
 use crate::site::config::SiteConfig;
 
 pub use self::{
-    keys::{KEYS, LogFormat, LogLevel, Settings, TransportName},
+    keys::{AccessLogFormat, KEYS, LogFormat, LogLevel, Settings, TransportName},
     print::print,
     value::{Bytes, Number, NumberList, Time, Timeout, Value, parse_list, parse_prefix},
 };

@@ -30,6 +30,7 @@ use self::{
 };
 pub use self::{admission::ConnectionLimits, patience::Timeouts};
 use crate::{
+    access_log::{Recorder, Submitted},
     content::Resource,
     counters::{Counter, Counters},
     http::{Status, worth_parsing},
@@ -64,6 +65,7 @@ pub struct Shard<T: Transport> {
     reply: Reply,
     inbox: Inbox,
     changes: Changes,
+    log: Option<Recorder>,
 }
 
 impl<T: Transport> fmt::Debug for Shard<T> {
@@ -95,6 +97,7 @@ impl<T: Transport> Shard<T> {
             reply: Reply::default(),
             inbox: Inbox::default(),
             changes: Changes::default(),
+            log: None,
         }
     }
 
@@ -102,6 +105,12 @@ impl<T: Transport> Shard<T> {
     #[must_use]
     pub fn with_inbox(self, inbox: Inbox) -> Self {
         Self { inbox, ..self }
+    }
+
+    /// The same shard, which logs requests there.
+    #[must_use]
+    pub fn with_log(self, log: Option<Recorder>) -> Self {
+        Self { log, ..self }
     }
 
     /// The same shard, which lets no more connections be held than that.
@@ -158,6 +167,7 @@ impl<T: Transport> Shard<T> {
         match event {
             Event::Opened { id, peer, .. } => {
                 self.counters.add(Counter::Opened, 1);
+                self.log.iter_mut().for_each(|log| log.opened(id, peer));
                 self.admit(id, peer.ip().into(), now);
             }
             Event::Received(id) => self.proceed(id, now),
@@ -168,6 +178,7 @@ impl<T: Transport> Shard<T> {
                 }
             }
             Event::Sent(id) => {
+                self.log.iter_mut().for_each(|log| log.sent(id, now));
                 if let Some(connection) = self.connections.get(id) {
                     connection.queued = 0;
                     if let Some(since) = connection.answering_since.take() {
@@ -190,6 +201,7 @@ impl<T: Transport> Shard<T> {
                     self.admission.leave(connection.source);
                 }
                 self.counters.add_closed(reason);
+                self.log.iter_mut().for_each(|log| log.closed(id, reason, now));
             }
         }
     }
@@ -261,8 +273,24 @@ impl<T: Transport> Shard<T> {
     fn submit(&mut self, id: ConnectionId, consumed: usize, status: Status, then: Then) -> bool {
         let Some(connection) = self.connections.get(id) else { return false };
         let len = self.reply.parts.iter().map(Part::len).sum();
+        let content_bytes = self.log.as_ref().map_or(0, |_| self.reply.content_bytes());
         match self.transport.submit(id, &mut self.reply.parts) {
             Ok(()) => {
+                if let (Some(log), Some(asked_at)) = (&mut self.log, connection.asked_at) {
+                    let received = self.transport.received(id);
+                    // What is refused is not consumed.
+                    let request = if consumed > 0 { &received[..consumed] } else { received };
+                    log.submitted(
+                        id,
+                        &Submitted {
+                            date: self.service.date().text(),
+                            request,
+                            status: status.code(),
+                            content_bytes,
+                            asked_at,
+                        },
+                    );
+                }
                 self.counters.add_response(status, len);
                 connection.submitted += len;
                 connection.queued += 1;
@@ -360,13 +388,14 @@ impl<T: Observe> Shard<T> {
                 }
                 Order::Halt => return self.halt(now),
             }
+            self.log.iter_mut().for_each(|log| log.flush_due(now));
             if let Some(question) = self.inbox.next() {
                 self.answer(question, now);
             }
             if idle == Idle::Sleep && self.inbox.is_empty() {
-                let deadline =
-                    [self.wheel.next(), self.admission.next()].into_iter().flatten().min();
-                self.transport.wait(now, deadline);
+                let flush = self.log.as_ref().and_then(Recorder::deadline);
+                let due = [self.wheel.next(), self.admission.next(), flush];
+                self.transport.wait(now, due.into_iter().flatten().min());
             }
         }
     }

@@ -109,7 +109,7 @@ impl Text {
         let of_shards = of_shards.flat_map(|(shard, place)| {
             shard.figures.iter().map(move |&(figure, value)| (Some(place), figure, value))
         });
-        let of_all = snapshot.steering.iter().map(|&(figure, value)| (None, figure, value));
+        let of_all = snapshot.whole.iter().map(|&(figure, value)| (None, figure, value));
         for sample in of_shards.chain(of_all) {
             families.entry(sample.1.name).or_default().push(sample);
         }
