@@ -1,9 +1,10 @@
 //! How many connections there may be, of one source and in all, and which are closed when it gets tight.
 //!
 //! This holds on every transport; one that can refuse a handshake does so before. A source that has its
-//! share gets no more connections. When nearly all of a shard's connections are in use, those that have
-//! been idle, or have been at one request, for more than a moment are closed, a few at a time in turn:
-//! whoever takes part in the conversation is not disturbed, however many others keep silent.
+//! share gets no more connections. When three quarters of a shard's connections are in use, those that have
+//! been idle or at one request for more than a moment, or take next to nothing of what is sent to them,
+//! are closed, a few at a time in turn: whoever takes part in the conversation is not disturbed, however
+//! many others loiter.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -22,8 +23,14 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// How many it looks at each time.
 const LOOKS: usize = 128;
 
-/// How long a connection may be idle then, or at one request.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection may be idle, or at one request, when it begins to get tight...
+const PATIENCE_MOST: Duration = Duration::from_secs(2);
+
+/// ...and when there is no room at all: still more than the round trips of a handshake and a request.
+const PATIENCE_LEAST: Duration = Duration::from_millis(500);
+
+/// How long one may take next to nothing of what is sent to it: more than a lost segment costs.
+const PATIENCE_TAKING: Duration = Duration::from_secs(1);
 
 /// How many connections a shard may have.
 #[derive(Clone, Copy, Debug)]
@@ -80,19 +87,40 @@ impl Admission {
         self.next
     }
 
-    /// Whether seven eighths of what may be there are.
-    fn is_tight(&self, connections: usize) -> bool {
-        connections > self.limits.connections - self.limits.connections / 8
+    /// Whether it may soon get tight: half of the room is taken.
+    fn is_filling(&self, connections: usize) -> bool {
+        connections > self.limits.connections / 2
+    }
+
+    /// How long one may loiter among so many. Nothing while a quarter of the room is free: then that
+    /// is for the timeouts to say.
+    fn patience(&self, connections: usize) -> Option<Duration> {
+        let quarter = self.limits.connections / 4;
+        let free = self.limits.connections.saturating_sub(connections);
+        let between = PATIENCE_MOST.saturating_sub(PATIENCE_LEAST);
+        let patience = || PATIENCE_LEAST + between.mul_f64(free as f64 / quarter as f64);
+        (free < quarter).then(patience)
     }
 }
 
 impl Connection {
+    /// Takes note of whether it takes what is sent to it, with so many bytes not yet sent.
+    fn glance(&mut self, now: Instant, pending: u64, min_rate: u64) {
+        let (at, then) = self.glance;
+        let taken = self.submitted - pending;
+        let least = min_rate.max(1) as f64 * (now - at).as_secs_f64();
+        if (taken - then) as f64 >= least {
+            self.glance = (now, taken);
+        }
+    }
+
     /// Whether it only takes up room.
-    fn loiters(&self, now: Instant, idle: Duration) -> bool {
+    fn loiters(&self, now: Instant, patience: Duration, idle: Duration) -> bool {
         match (self.reading, self.deadline, self.began) {
-            (Reading::Idle, Some((Duty::Ask, at)), _) => at + PATIENCE <= now + idle,
+            (_, Some((Duty::Take, _)), _) => self.glance.0 + patience.max(PATIENCE_TAKING) <= now,
+            (Reading::Idle, Some((Duty::Ask, at)), _) => at + patience <= now + idle,
             (Reading::Head { .. } | Reading::Body { .. }, _, Some(began)) => {
-                began + PATIENCE <= now
+                began + patience <= now
             }
             _ => false,
         }
@@ -112,7 +140,9 @@ impl<T: Transport> Shard<T> {
 
     /// Makes room if there is little.
     pub(super) fn relieve(&mut self, now: Instant) {
-        if !self.admission.is_tight(self.transport.connections()) {
+        // Those that are told to close may be there for a little longer.
+        let mut left = self.transport.connections();
+        if !self.admission.is_filling(left) {
             self.admission.next = None;
             return;
         }
@@ -120,26 +150,25 @@ impl<T: Transport> Shard<T> {
             return;
         }
         self.admission.next = Some(now + INTERVAL);
+        let slots = self.connections.slots();
         let start = self.admission.cursor;
-        self.admission.cursor = start.wrapping_add(LOOKS);
-        let idle = self.timeouts.idle;
-        let loitering: Vec<_> = self
-            .connections
-            .round(start, LOOKS)
-            .filter(|connection| connection.loiters(now, idle))
-            .map(|connection| connection.id)
-            .collect();
-        for id in loitering {
-            // What it has been sent and not taken is a matter for its own deadline.
-            if self.transport.pending(id) > 0 {
+        let end = start + LOOKS.min(slots);
+        self.admission.cursor = end.checked_rem(slots).unwrap_or(0);
+        for index in start..end {
+            let Some(id) = self.connections.id_at(index) else { continue };
+            let pending = self.transport.pending(id);
+            let patience = self.admission.patience(left);
+            let Some(connection) = self.connections.get(id) else { continue };
+            connection.glance(now, pending, self.timeouts.min_rate);
+            let idle = self.timeouts.idle;
+            if !patience.is_some_and(|patience| connection.loiters(now, patience, idle)) {
                 continue;
             }
+            left = left.saturating_sub(1);
             self.counters.add(Counter::Relieved, 1);
-            if let Some(connection) = self.connections.get(id) {
-                connection.reading = Reading::Over;
-            }
-            self.transport.close(id, Close::AfterSent);
-            self.settle(id, now);
+            connection.reading = Reading::Over;
+            connection.deadline = None;
+            self.transport.close(id, if pending > 0 { Close::Now } else { Close::AfterSent });
         }
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct Connection {
     /// How far this side must have got with what it is judged for: bytes of the request that have come,
     /// or of all responses that have been taken.
     pub owed: u64,
+    /// When it was last seen to have taken enough of what is sent to it, and how much it had then.
+    pub glance: (Instant, u64),
     /// When the request at the front began to come, while it is not whole.
     pub began: Option<Instant>,
 }
@@ -105,6 +107,7 @@ impl Table {
             queued: 0,
             submitted: 0,
             owed: 0,
+            glance: (Instant::ZERO, 0),
             began: None,
         });
     }
@@ -121,10 +124,15 @@ impl Table {
         self.slots[id.slot as usize].take()
     }
 
-    /// The connections of `count` slots, going round from `start`.
-    pub fn round(&self, start: usize, count: usize) -> impl Iterator<Item = &Connection> {
-        let len = self.slots.len().max(1);
-        (start..start + count.min(len)).filter_map(move |at| self.slots.get(at % len)?.as_ref())
+    /// How many slots there are.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Who is in a slot, counted round and round.
+    pub fn id_at(&self, index: usize) -> Option<ConnectionId> {
+        let slot = index.checked_rem(self.slots.len())?;
+        self.slots[slot].as_ref().map(|connection| connection.id)
     }
 
     /// The ids of all connections.

@@ -95,7 +95,11 @@ impl Connection {
             let least = timeouts.least(duty);
             self.owed = match duty {
                 // What is there now counts; what is queued later does not make it late.
-                Duty::Take => (self.submitted - pending).saturating_add(least).min(self.submitted),
+                Duty::Take => {
+                    let taken = self.submitted - pending;
+                    self.glance = (now, taken);
+                    taken.saturating_add(least).min(self.submitted)
+                }
                 _ => (self.seen() as u64).saturating_add(least),
             };
             let at = now + timeouts.of(duty);
