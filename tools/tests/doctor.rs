@@ -155,6 +155,26 @@ fn whoever_has_the_port_the_queue_or_the_interface_already_is_named() {
 }
 
 #[test]
+fn a_configuration_says_what_is_to_be_served() {
+    if !privileged() {
+        return;
+    }
+    let lab = lab(|_| ());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text =
+        "root = \"/\"\ninterface = \"pw0\"\naddress = [\"10.77.0.9/24\"]\nqueues = \"0-2\"\n";
+    std::fs::write(file.path(), text).unwrap();
+    let flags = format!("--config {} --json", file.path().display());
+    let output = doctor(&lab, "env", &flags);
+    assert_eq!(verdict(&output, "queues"), "fault", "{output:?}");
+    assert_eq!(verdict(&output, "addresses"), "note", "{output:?}");
+    std::fs::write(file.path(), "interfase = 1\n").unwrap();
+    let output = doctor(&lab, "env", &flags);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("interfase"), "{said}");
+}
+
+#[test]
 fn the_kernels_congestion_control_is_named_where_it_cripples_veth() {
     if !privileged() {
         return;

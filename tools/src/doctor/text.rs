@@ -5,9 +5,9 @@ use std::fmt::Write;
 use super::finding::{Finding, Verdict};
 
 /// Columns of the text.
-const WIDTH: usize = 96;
+const WIDTH: usize = 80;
 /// Columns before a finding's text.
-const INDENT: usize = 26;
+const INDENT: usize = 6;
 
 /// All that is not as it should be, worst first, or everything.
 pub fn report(interface: &str, findings: &[Finding], all: bool, colour: bool) -> String {
@@ -25,13 +25,13 @@ pub fn report(interface: &str, findings: &[Finding], all: bool, colour: bool) ->
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
-        "{interface}: {faults} faults, {warnings} warnings, {notes} notes; {good} things are as they should be"
+        "{interface}: {faults} faults, {warnings} warnings, {notes} notes; {good} things are right"
     );
     let safe = findings.iter().filter_map(|finding| finding.fix.as_ref());
     if safe.clone().any(super::finding::Fix::is_safe) {
         let _ = writeln!(
             text,
-            "What is marked + is safe: --fix does it, --undo takes it back. What is marked $ is for you to decide."
+            "+ is safe: --fix does it, --undo takes it back. $ is for you to decide."
         );
     }
     text
