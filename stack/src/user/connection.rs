@@ -89,8 +89,12 @@ pub struct SequenceState {
     pub drained: u32,
     /// What the peer's SYN offered.
     pub offered: SynOptions,
+    /// The window field of the peer's latest acknowledgement.
+    pub peer_window: u16,
     /// The next sequence number expected from the peer.
     pub receive_next: u32,
+    /// Whether `receive_next` is behind the peer's FIN.
+    pub has_end: bool,
     /// The peer's latest timestamp, if it sends any (RFC 7323).
     pub recent_timestamp: Option<u32>,
     /// No challenge ACK before this (RFC 5961 section 10).

@@ -53,6 +53,8 @@ causes! {
     InexactReset => "reset without the exact sequence number",
     /// A SYN on a live connection (RFC 5961 section 4).
     SynOnConnection => "SYN on a live connection",
+    /// Bytes or a FIN behind the peer's FIN.
+    BeyondEnd => "beyond the peer's end",
     /// A timestamp older than the last one (PAWS, RFC 7323 section 5).
     OldTimestamp => "timestamp older than the last one",
     /// A source has as many connections as it may have.
@@ -90,6 +92,10 @@ pub struct UserCounters {
     pub cookies_failed: u64,
     /// Idle connections closed to make room.
     pub idle_evicted: u64,
+    /// ICMP errors that were believed and limit a path's packets.
+    pub path_limits: u64,
+    /// Other ICMP errors that were believed: they end no connection.
+    pub soft_errors: u64,
     /// Challenge ACKs sent (RFC 5961).
     pub challenges_sent: u64,
     /// Challenge ACKs not sent since there had been too many.

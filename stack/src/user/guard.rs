@@ -62,6 +62,10 @@ pub fn judge(
             return challenge(state, now, DropCause::BadAcknowledgement);
         }
     }
+    if state.has_end && ends_after(state, segment) {
+        // RFC 9293 section 3.10.7.4: it should not occur, so the text is ignored.
+        return Verdict::Drop(DropCause::BeyondEnd);
+    }
     if let (Some(recent), Some((timestamp, _))) = (state.recent_timestamp, segment.timestamps) {
         if ahead(timestamp, recent) < 0 {
             // A bare acknowledgement overtaken by another one is harmless.
@@ -79,6 +83,20 @@ pub fn judge(
 /// 3.10.7.4). An old one, or one made up by a stranger, must not renew the timestamp.
 fn reaches(state: &SequenceState, segment: &Segment<'_>) -> bool {
     ahead(segment.sequence.wrapping_add(segment.sequence_len()), state.receive_next) >= 0
+}
+
+/// Whether a segment occupies numbers behind the next one expected.
+fn ends_after(state: &SequenceState, segment: &Segment<'_>) -> bool {
+    segment.sequence_len() > 0
+        && ahead(segment.sequence.wrapping_add(segment.sequence_len()), state.receive_next) > 0
+}
+
+/// Whether the segment is a FIN that has come before bytes that belong before it. It holds nothing else,
+/// so smoltcp would not answer it, and the peer would not learn what is missing (RFC 5681 section 4.2).
+pub fn is_early_fin(state: &SequenceState, segment: &Segment<'_>) -> bool {
+    segment.has(flags::FIN)
+        && segment.payload_len == 0
+        && ahead(segment.sequence, state.receive_next) > 0
 }
 
 /// Whether the segment is the SYN that the handshake began with.

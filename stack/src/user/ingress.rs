@@ -10,6 +10,7 @@ use super::{
     packet::{self, Parsed, Segment, flags},
     prefetch::prefetch,
     reply::{self, BareSegment},
+    sequence::ahead,
     smoltcp_time,
     time_wait::Answer,
 };
@@ -86,6 +87,7 @@ impl<P: Port> UserStack<P> {
                         self.refuse(now, &segment);
                     }
                 }
+                Message::Icmp(error) => self.heed(&error),
                 Message::Neighbor(address, mac) => {
                     self.learn(now, address, mac);
                 }
@@ -144,6 +146,11 @@ impl<P: Port> UserStack<P> {
         }
         let connection = &mut self.connections[slot as usize];
         connection.heard = now;
+        if segment.has(flags::ACK)
+            && ahead(segment.acknowledgement, connection.unacknowledged()) >= 0
+        {
+            connection.sequence.peer_window = segment.window();
+        }
         if says_nothing_of_fin(connection, segment) {
             return;
         }
@@ -151,10 +158,13 @@ impl<P: Port> UserStack<P> {
         {
             connection.sequence.begin_receiving(segment);
         }
+        let is_early_fin = guard::is_early_fin(&connection.sequence, segment);
         let mut device = self.scratch.device(segment.packet);
         self.arena.ingress(slot, &mut self.interface, smoltcp_time(now), &mut device);
-        if let Emitted::Abort(reason) = self.emit(now, slot) {
-            return self.abort(slot, reason);
+        match self.emit(now, slot) {
+            Emitted::Abort(reason) => return self.abort(slot, reason),
+            Emitted::Nothing if is_early_fin => self.acknowledge_again(now, slot),
+            Emitted::Nothing | Emitted::Sent => {}
         }
         self.settle(now, slot);
     }
@@ -246,6 +256,11 @@ impl<P: Port> UserStack<P> {
             return;
         }
         self.counters.challenges_sent += 1;
+        self.acknowledge_again(now, slot);
+    }
+
+    /// Sends a bare acknowledgement of what was received so far.
+    fn acknowledge_again(&mut self, now: Instant, slot: u32) {
         let tsval = self.timestamp(now);
         let window = self.arena.with(slot, |socket| {
             u16::try_from(socket.recv_capacity() - socket.recv_queue()).unwrap_or(u16::MAX)

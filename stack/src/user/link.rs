@@ -175,7 +175,10 @@ impl<P: Port> UserStack<P> {
 
     fn echo(&mut self, now: Instant, message: &IcmpMessage<'_>) {
         let fits = message.message.len() + 40 <= self.port.capabilities().mtu;
-        if !fits || !self.owns_alone(message.destination) || !reply::is_echo_request(message) {
+        if !reply::is_echo_request(message) {
+            return self.icmp_error(message);
+        }
+        if !fits || !self.owns_alone(message.destination) {
             return self.counters.drop_frame(DropCause::IgnoredIcmp);
         }
         self.counters.link_replies += 1;

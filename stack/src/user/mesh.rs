@@ -15,6 +15,8 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use pagewire_driver::{MacAddress, Waker};
 
+use super::icmp_error::IcmpError;
+
 /// Low bits of a timestamp that name the shard.
 pub const SHARD_BITS: u32 = 6;
 /// Most shards of one server.
@@ -45,6 +47,8 @@ pub enum Message {
         /// Whether the connection is known there.
         known: bool,
     },
+    /// An ICMP error about a flow that the sender does not know.
+    Icmp(IcmpError),
     /// A neighbour has been learned.
     Neighbor(IpAddr, MacAddress),
 }

@@ -59,6 +59,8 @@ fn tell_stack(counters: &UserCounters, tell: &mut dyn FnMut(Figure, u64)) {
         cookies_accepted,
         cookies_failed,
         idle_evicted,
+        path_limits,
+        soft_errors,
         challenges_sent,
         challenges_withheld,
         segments_received,
@@ -82,6 +84,8 @@ fn tell_stack(counters: &UserCounters, tell: &mut dyn FnMut(Figure, u64)) {
         ("cookies_accepted", "Connections opened by a cookie.", cookies_accepted),
         ("cookies_failed", "ACKs that brought no cookie of ours back.", cookies_failed),
         ("idle_evicted", "Idle connections closed to make room.", idle_evicted),
+        ("path_limits", "Believed ICMP errors about too large packets.", path_limits),
+        ("icmp_soft_errors", "Other ICMP errors that were believed.", soft_errors),
         ("challenges_sent", "Challenge ACKs sent.", challenges_sent),
         ("challenges_withheld", "Challenge ACKs not sent, being too many.", challenges_withheld),
         ("segments_received", "TCP segments received.", segments_received),
@@ -137,7 +141,8 @@ fn tell_port(counters: &PortCounters, tell: &mut dyn FnMut(Figure, u64)) {
     tell(dropped.caused_by("receive ring full"), ring_full);
 }
 
-fn state_of(state: State) -> ConnectionState {
+/// Our name for smoltcp's.
+pub fn state_of(state: State) -> ConnectionState {
     match state {
         State::Closed | State::Listen => ConnectionState::Closed,
         State::SynSent => ConnectionState::SynSent,

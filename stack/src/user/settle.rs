@@ -25,6 +25,7 @@ impl SequenceState {
     pub(super) fn begin_receiving(&mut self, syn: &Segment<'_>) {
         self.initial_received = syn.sequence;
         self.offered = SynOptions::of(syn);
+        self.peer_window = syn.window();
         self.receive_next = syn.sequence.wrapping_add(1);
         self.recent_timestamp = syn.timestamps.map(|(tsval, _)| tsval);
     }
@@ -137,6 +138,7 @@ impl<P: Port> UserStack<P> {
         });
         connection.holds_back = waiting > 0;
         let state_numbers = &mut connection.sequence;
+        state_numbers.has_end = has_fin(state);
         state_numbers.receive_next = state_numbers
             .initial_received
             .wrapping_add(1)

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod frames;
 pub mod scene;
 
 use std::net::IpAddr;

@@ -1,0 +1,407 @@
+//! What an acknowledgement says: what has arrived, what is lost, and whether a repair was needed at all.
+
+use std::{ops::Range, time::Duration};
+
+use pagewire_driver::Instant;
+
+use super::{
+    Flight, FlightPool, Sender, Stage,
+    controller::Progress,
+    flight::{Doubt, Undo},
+    prr::{Delivery, Prr},
+    rack::Reordering,
+    scoreboard::Record,
+};
+use crate::user::sequence::ahead;
+
+/// Most SACK blocks of one segment (RFC 2018 section 3).
+const MOST_BLOCKS: usize = 4;
+/// Duplicate acknowledgements that mean a loss (RFC 5681 section 3.2).
+const DUPLICATES: u32 = 3;
+
+/// An acknowledgement.
+#[derive(Clone, Copy, Debug)]
+pub struct Ack<'a> {
+    /// Everything before this offset has arrived.
+    pub offset: u64,
+    /// The peer's window from there, in bytes.
+    pub window: u32,
+    /// The segment's sequence number.
+    pub sequence: u32,
+    /// SACK blocks, in the order of the option.
+    pub blocks: &'a [Range<u64>],
+    /// The timestamp echoed.
+    pub echo: Option<u32>,
+    /// Whether the segment carries data or a FIN: it then is no duplicate acknowledgement.
+    pub has_data: bool,
+    /// Whether the network has marked a packet of ours (ECE, RFC 3168).
+    pub is_marked: bool,
+}
+
+/// What it has changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Acknowledged {
+    /// Bytes newly acknowledged in order, a FIN included.
+    pub bytes: u64,
+    /// A repair turned out not to have been needed, and was taken back.
+    pub is_undone: bool,
+    /// A reduction has begun.
+    pub is_reduced: bool,
+}
+
+/// What was delivered by one acknowledgement.
+#[derive(Default)]
+struct News {
+    bytes: u64,
+    /// When the first and the last sent of what was sent once were sent.
+    first: Option<Instant>,
+    last: Option<Instant>,
+    /// Whether something sent once, before the timeout, is among it.
+    original: bool,
+    /// Whether something sent more than once is among it.
+    again: bool,
+}
+
+impl News {
+    fn add(&mut self, record: &Record, stage_end: u64) {
+        self.bytes += u64::from(record.len);
+        if record.again {
+            self.again = true;
+            return;
+        }
+        self.first = Some(self.first.map_or(record.sent, |first| first.min(record.sent)));
+        self.last = self.last.max(Some(record.sent));
+        self.original |= record.end() <= stage_end;
+    }
+}
+
+impl Sender {
+    /// Takes an acknowledgement whose offset is not beyond what was sent.
+    pub fn on_ack(&mut self, now: Instant, ack: &Ack<'_>, pool: &mut FlightPool) -> Acknowledged {
+        if ack.offset < self.una || ack.offset > self.next {
+            return Acknowledged::default();
+        }
+        let is_update = self.update_window(now, ack);
+        let bytes = ack.offset - self.una;
+        let Some(mut flight) = self.flight.take() else {
+            let duplicate = self.reports_duplicate(ack);
+            self.settle_probe(ack, 0, duplicate);
+            return Acknowledged::default();
+        };
+        let in_flight_before = flight.board.flying_bytes();
+        let news = self.deliver(now, ack, &mut flight);
+        self.una = ack.offset;
+        self.measure(now, &news, bytes > 0);
+        let duplicate = self.duplicates(ack, &mut flight);
+        if bytes > 0 {
+            (self.timer_from, self.backoff) = (now, 0);
+            self.refresh_path(now);
+        }
+        let hole = self.count_duplicates(ack, is_update, bytes, &mut flight);
+        // For a round trip after the window has held something back.
+        let was_limited = ack.offset - bytes < flight.limited_end
+            || (self.window.is_slow_start() && self.window.cwnd < 2 * flight.most);
+        self.flight = Some(flight);
+
+        let mut outcome = Acknowledged { bytes, ..Acknowledged::default() };
+        outcome.is_undone = self.undo(ack, &news, duplicate);
+        self.settle_doubt(ack, bytes);
+        let was_open = self.stage() == Stage::Open;
+        let lost = self.repair(now, news.bytes, hole);
+        if ack.is_marked && self.stage() == Stage::Open {
+            self.reduce(Stage::Reduced, news.bytes);
+        }
+        outcome.is_reduced = was_open && self.stage() != Stage::Open;
+        self.settle_probe(ack, bytes, duplicate);
+        self.move_window(now, &news, bytes, lost, was_limited && in_flight_before > 0);
+        self.end_stage();
+        if let Some(flight) = self.flight.take_if(|flight| flight.board.is_empty()) {
+            pool.give(flight);
+        }
+        outcome
+    }
+
+    /// RFC 9293 section 3.10.7.4, with Linux's leniency towards windows that only grow. Says whether the
+    /// window has changed.
+    fn update_window(&mut self, now: Instant, ack: &Ack<'_>) -> bool {
+        let end = ack.offset + u64::from(ack.window);
+        let newer = ahead(ack.sequence, self.window_sequence);
+        let takes = ack.offset > self.una
+            || newer > 0
+            || (newer == 0 && (end > self.window_end || ack.window == 0));
+        if !takes {
+            return false;
+        }
+        self.window_sequence = ack.sequence;
+        if end == self.window_end {
+            return false;
+        }
+        let was_shut = self.window_end <= ack.offset;
+        self.most_window = self.most_window.max(ack.window);
+        if was_shut && end > ack.offset {
+            // What probed the closed window has most likely been thrown away.
+            let old_end = self.window_end;
+            if let Some(flight) = &mut self.flight
+                && flight.board.front().is_some_and(|front| front.start >= old_end)
+            {
+                flight.board.lose_front();
+            }
+            self.forced = None;
+            self.backoff = 0;
+        }
+        if !was_shut && end <= ack.offset {
+            self.timer_from = now;
+        }
+        self.window_end = end;
+        true
+    }
+
+    fn deliver(&mut self, now: Instant, ack: &Ack<'_>, flight: &mut Flight) -> News {
+        let mut news = News::default();
+        let minimum = self.rtt.minimum();
+        let (next, una) = (self.next, ack.offset);
+        let reordering: &mut Reordering = &mut self.reordering;
+        let Flight { board, rack, stage_end, .. } = flight;
+        let mut see = |record: &Record| {
+            news.add(record, *stage_end);
+            rack.deliver(now, record, minimum, reordering);
+        };
+        board.acknowledge(una, &mut see);
+        if self.has_sack {
+            // From the lowest on: what one acknowledgement tells has no order.
+            let mut blocks = [const { 0..0 }; MOST_BLOCKS];
+            for (sorted, block) in blocks.iter_mut().zip(ack.blocks) {
+                if una < block.start && block.start < block.end && block.end <= next {
+                    *sorted = block.clone();
+                }
+            }
+            blocks.sort_unstable_by_key(|block| block.start);
+            for block in blocks.into_iter().filter(|block| !block.is_empty()) {
+                board.receive(block, &mut see);
+            }
+        }
+        news
+    }
+
+    fn measure(&mut self, now: Instant, news: &News, in_order: bool) {
+        let (Some(first), Some(last)) = (news.first, news.last) else { return };
+        if news.again {
+            // What is acknowledged with a retransmission may have waited for it.
+            return;
+        }
+        self.rtt.sample(now, now - if in_order { first } else { last });
+        self.rtt.see_minimum(now, now - last);
+    }
+
+    /// Whether the acknowledgement reports something that has come twice (RFC 2883).
+    fn reports_duplicate(&self, ack: &Ack<'_>) -> bool {
+        let [first, rest @ ..] = ack.blocks else { return false };
+        let inside = rest
+            .first()
+            .is_some_and(|second| second.start <= first.start && first.end <= second.end);
+        let known = first.end <= ack.offset || inside;
+        first.start < first.end && first.end <= self.next && known
+    }
+
+    /// What follows from a duplicate that is reported: reordering, or a retransmission too many.
+    fn duplicates(&mut self, ack: &Ack<'_>, flight: &mut Flight) -> bool {
+        let duplicate = self.reports_duplicate(ack);
+        if duplicate {
+            flight.rack.widen(self.una, self.next, &mut self.reordering);
+            self.reordering.seen = true;
+            if let Some(undo) = &mut flight.undo {
+                undo.unneeded = undo.unneeded.saturating_sub(1);
+            }
+        }
+        duplicate
+    }
+
+    /// Peers without SACK say by duplicate acknowledgements that something has arrived.
+    /// Says whether a loss shows by that.
+    fn count_duplicates(
+        &self,
+        ack: &Ack<'_>,
+        is_update: bool,
+        bytes: u64,
+        flight: &mut Flight,
+    ) -> bool {
+        if self.has_sack {
+            return false;
+        }
+        if bytes > 0 {
+            flight.duplicates = 0;
+            // RFC 6582: a partial acknowledgement shows the next hole.
+            let partial = flight.stage == Stage::Recovery && ack.offset < flight.stage_end;
+            return partial && flight.board.lose_front();
+        }
+        if ack.has_data || is_update || flight.board.is_empty() {
+            return false;
+        }
+        // One for each segment behind the first at most: a peer cannot make room by repeating itself.
+        let most = flight.board.len() as u32 - 1;
+        flight.duplicates = (flight.duplicates + 1).min(most);
+        let once = flight.stage_end == 0 || self.una > flight.stage_end;
+        let enough = flight.duplicates == DUPLICATES && flight.stage == Stage::Open && once;
+        enough && flight.board.lose_front()
+    }
+
+    /// Takes back a reduction that has turned out to be spurious.
+    fn undo(&mut self, ack: &Ack<'_>, news: &News, duplicate: bool) -> bool {
+        let (una, has_sack) = (self.una, self.has_sack);
+        let Some(flight) = &mut self.flight else { return false };
+        let Some(undo) = &flight.undo else { return false };
+        let by_timestamp = match (undo.first, ack.echo) {
+            // RFC 3522: the first retransmission is acknowledged, by the echo of something sent before it.
+            (Some((end, timestamp)), Some(echo)) => una >= end && ahead(echo, timestamp) < 0,
+            _ => false,
+        };
+        let by_duplicates = duplicate && undo.unneeded == 0 && undo.first.is_some();
+        // RFC 5682 section 3: what was sent before the timeout, and only once, still arrives.
+        let by_original = flight.stage == Stage::Timeout
+            && match flight.doubt {
+                Doubt::First => has_sack && news.original,
+                Doubt::Second => news.original && news.bytes > 0,
+                Doubt::None => false,
+            };
+        if !by_timestamp && !by_duplicates && !by_original {
+            return false;
+        }
+        let before = undo.window;
+        flight.undo = None;
+        flight.stage = Stage::Open;
+        flight.doubt = Doubt::None;
+        flight.board.find_lost();
+        self.window.restore(&before);
+        true
+    }
+
+    /// F-RTO without SACK: the second acknowledgement tells (RFC 5682 section 2.1).
+    fn settle_doubt(&mut self, ack: &Ack<'_>, bytes: u64) {
+        let has_sack = self.has_sack;
+        let mss = u64::from(self.mss());
+        let Some(flight) = &mut self.flight else { return };
+        if flight.stage != Stage::Timeout || flight.doubt == Doubt::None || has_sack {
+            return;
+        }
+        let goes_on = flight.doubt == Doubt::First && bytes > 0 && ack.offset < flight.stage_end;
+        flight.doubt = if goes_on { Doubt::Second } else { Doubt::None };
+        if goes_on {
+            self.window.cwnd = flight.board.flying_bytes() + 2 * mss;
+        }
+    }
+
+    /// Finds losses, beside a hole that is known already, and begins to repair them. `delivered` is what the
+    /// acknowledgement has brought. Says whether there were any.
+    pub(super) fn repair(&mut self, now: Instant, delivered: u64, hole: bool) -> bool {
+        let minimum = self.rtt.minimum();
+        let smoothed = self.rtt.smoothed().unwrap_or_default();
+        let Some(flight) = &mut self.flight else { return false };
+        let mut found = hole;
+        if self.has_sack {
+            let recovering = flight.stage != Stage::Open;
+            let received = flight.board.received_records();
+            let window = self.reordering.window(recovering, received, minimum, smoothed);
+            flight.reorder_at = None;
+            while let Some(oldest) = flight.board.oldest_flying() {
+                match flight.rack.lost_at(oldest, window) {
+                    Some(at) if at <= now => flight.board.lose_oldest(),
+                    later => {
+                        flight.reorder_at = later;
+                        break;
+                    }
+                }
+                found = true;
+            }
+        }
+        if found && matches!(flight.stage, Stage::Open | Stage::Reduced) {
+            self.reduce(Stage::Recovery, delivered);
+        }
+        found
+    }
+
+    fn reduce(&mut self, stage: Stage, delivered: u64) {
+        let (mss, next, una) = (self.mss(), self.next, self.una);
+        let window = self.window;
+        let Some(flight) = &mut self.flight else { return };
+        if flight.stage == Stage::Open {
+            // RFC 6937's RecoverFS, counted as its successor does: with what this acknowledgement brought,
+            // without what had arrived before it.
+            let before = flight.board.received_bytes();
+            let outstanding = (next - una).saturating_sub(before) + delivered;
+            flight.prr = Prr::begin(outstanding);
+            flight.undo = Some(Undo { window, unneeded: 0, first: None });
+            self.window.reduce(mss);
+        }
+        flight.stage = stage;
+        flight.stage_end = next;
+        self.probe = None;
+    }
+
+    /// RFC 8985 section 7.4: a probe that has filled a hole was a loss, of which nobody else will tell.
+    fn settle_probe(&mut self, ack: &Ack<'_>, bytes: u64, duplicate: bool) {
+        let Some((end, again)) = self.probe else { return };
+        if ack.offset < end {
+            return;
+        }
+        if !again || duplicate || (bytes == 0 && ack.blocks.is_empty() && !ack.has_data) {
+            self.probe = None;
+        } else if ack.offset > end {
+            self.probe = None;
+            if self.stage() == Stage::Open {
+                let mss = self.mss();
+                self.window.reduce(mss);
+                self.window.cwnd = self.window.cwnd.min(self.window.threshold);
+            }
+        }
+    }
+
+    fn move_window(
+        &mut self,
+        now: Instant,
+        news: &News,
+        bytes: u64,
+        lost: bool,
+        was_limited: bool,
+    ) {
+        let (mss, una, next, in_flight) = (self.mss(), self.una, self.next, self.in_flight());
+        let smoothed = self.rtt.smoothed().unwrap_or(Duration::from_millis(1));
+        let Some(flight) = &mut self.flight else { return };
+        match flight.stage {
+            Stage::Recovery | Stage::Reduced => {
+                if news.bytes > 0 || lost || bytes > 0 || !self.has_sack {
+                    let delivered =
+                        if self.has_sack { news.bytes } else { news.bytes.max(mss.into()) };
+                    let is_safe = bytes > 0 && !lost;
+                    let delivery = Delivery { bytes: delivered, is_safe, in_flight };
+                    let threshold = self.window.threshold;
+                    self.window.cwnd = flight.prr.window(&delivery, threshold, mss);
+                }
+            }
+            Stage::Open | Stage::Timeout => {
+                let acked = if flight.stage == Stage::Timeout { news.bytes } else { bytes };
+                let may = was_limited || flight.stage == Stage::Timeout;
+                if acked > 0 && may && flight.doubt != Doubt::Second {
+                    let rtt = news.last.map(|last| now - last);
+                    let progress = Progress { now, acked, una, next, rtt, smoothed, mss };
+                    self.window.grow(&mut flight.hystart, &progress);
+                    flight.most = in_flight;
+                }
+            }
+        }
+    }
+
+    fn end_stage(&mut self) {
+        let una = self.una;
+        let Some(flight) = &mut self.flight else { return };
+        if flight.stage == Stage::Open || una < flight.stage_end {
+            return;
+        }
+        if matches!(flight.stage, Stage::Recovery | Stage::Reduced) {
+            self.window.cwnd = self.window.threshold;
+        }
+        flight.stage = Stage::Open;
+        flight.undo = None;
+        flight.doubt = Doubt::None;
+        self.reordering.recovered();
+    }
+}

@@ -1,0 +1,130 @@
+//! `HyStart++` (RFC 9406): slow start ends when round-trip times begin to rise, before packets are lost.
+
+use std::time::Duration;
+
+/// Bounds of the rise that counts (RFC 9406 section 4.3).
+const LEAST_RISE: Duration = Duration::from_millis(4);
+const GREATEST_RISE: Duration = Duration::from_millis(16);
+/// The rise is this part of the last round's time.
+const RISE_DIVISOR: u32 = 8;
+/// Measurements of a round before it is judged.
+const SAMPLES: u32 = 8;
+/// Growth is divided by this in conservative slow start.
+const SLOWER: u64 = 4;
+/// Rounds of conservative slow start before congestion avoidance.
+const CONSERVATIVE_ROUNDS: u8 = 5;
+
+/// The state of slow start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HyStart {
+    round_end: u64,
+    last: Option<Duration>,
+    current: Option<Duration>,
+    samples: u32,
+    /// In conservative slow start: the round-trip time that it began with, and rounds left.
+    conservative: Option<(Duration, u8)>,
+}
+
+/// What an acknowledgement in slow start calls for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Growth {
+    /// Grow by this many bytes.
+    By(u64),
+    /// Slow start is over.
+    Over,
+}
+
+impl HyStart {
+    /// Takes an acknowledgement of `acked` bytes up to `una`, perhaps with a round-trip time; `next` is
+    /// what will be sent next.
+    pub fn on_ack(&mut self, una: u64, next: u64, acked: u64, rtt: Option<Duration>) -> Growth {
+        if una >= self.round_end {
+            self.round_end = next;
+            (self.last, self.current, self.samples) = (self.current.take(), None, 0);
+            if let Some((_, rounds)) = &mut self.conservative {
+                *rounds -= 1;
+                if *rounds == 0 {
+                    return Growth::Over;
+                }
+            }
+        }
+        if let Some(rtt) = rtt {
+            self.current = Some(self.current.map_or(rtt, |current| current.min(rtt)));
+            self.samples += 1;
+        }
+        if let (Some(current), SAMPLES..) = (self.current, self.samples) {
+            self.judge(current);
+        }
+        Growth::By(if self.conservative.is_some() { acked / SLOWER } else { acked })
+    }
+
+    fn judge(&mut self, current: Duration) {
+        match (self.conservative, self.last) {
+            (Some((baseline, _)), _) if current < baseline => self.conservative = None,
+            (None, Some(last)) => {
+                let rise = (last / RISE_DIVISOR).clamp(LEAST_RISE, GREATEST_RISE);
+                if current >= last + rise {
+                    // The round that is going on counts as none.
+                    self.conservative = Some((current, CONSERVATIVE_ROUNDS));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rounds of ten acknowledgements with these times; what each round's last one said.
+    fn rounds(hystart: &mut HyStart, from: u64, times_ms: &[u64]) -> Vec<Growth> {
+        let mut said = Vec::new();
+        for (round, &ms) in (from..).zip(times_ms) {
+            let mut growth = Growth::Over;
+            for ack in 0..10 {
+                let una = round * 10 + ack;
+                let rtt = Some(Duration::from_millis(ms));
+                growth = hystart.on_ack(una, round * 10 + 10, 4_000, rtt);
+                if growth == Growth::Over {
+                    break;
+                }
+            }
+            said.push(growth);
+        }
+        said
+    }
+
+    #[test]
+    fn steady_times_leave_slow_start_alone() {
+        let mut hystart = HyStart::default();
+        let said = rounds(&mut hystart, 0, &[100, 101, 99, 103, 100, 105]);
+        assert_eq!(said, [Growth::By(4_000); 6]);
+    }
+
+    #[test]
+    fn a_rise_slows_growth_to_a_quarter_and_ends_it_after_five_rounds() {
+        let mut hystart = HyStart::default();
+        let said = rounds(&mut hystart, 0, &[100, 113, 115, 115, 115, 115, 115]);
+        assert_eq!(said[0], Growth::By(4_000));
+        assert_eq!(said[1..6], [Growth::By(1_000); 5]);
+        assert_eq!(said[6], Growth::Over);
+    }
+
+    #[test]
+    fn a_rise_that_goes_away_was_jitter() {
+        let mut hystart = HyStart::default();
+        let said = rounds(&mut hystart, 0, &[100, 113, 99, 100]);
+        assert_eq!(said[1..], [Growth::By(1_000), Growth::By(4_000), Growth::By(4_000)]);
+    }
+
+    #[test]
+    fn on_short_paths_the_rise_must_be_4_ms_and_on_long_ones_16() {
+        let mut short = HyStart::default();
+        assert_eq!(rounds(&mut short, 0, &[1, 4])[1], Growth::By(4_000));
+        assert_eq!(rounds(&mut short, 2, &[8])[0], Growth::By(1_000));
+        let mut long = HyStart::default();
+        assert_eq!(rounds(&mut long, 0, &[400, 415])[1], Growth::By(4_000));
+        assert_eq!(rounds(&mut long, 2, &[432])[0], Growth::By(1_000));
+    }
+}

@@ -1,0 +1,7 @@
+//! The sender beside an exact model of a receiver, over links of every kind, in virtual time.
+
+mod mechanisms;
+mod receiver;
+mod seeds;
+mod work;
+mod world;

@@ -1,0 +1,135 @@
+//! When a sender is to be looked at although nothing has arrived: retransmission timeouts, tail loss
+//! probes, reordering windows and closed windows.
+
+use std::time::Duration;
+
+use pagewire_driver::Instant;
+
+use super::{
+    Forced, Sender, Stage,
+    flight::{Doubt, Undo},
+};
+
+/// Time allowed for a delayed acknowledgement of a single segment (RFC 8985 section 7.2: `WCDelAckT`).
+const DELAYED_ACKNOWLEDGEMENT: Duration = Duration::from_millis(200);
+/// Allowance for timers' grain, ours and the peer's.
+const GRAIN: Duration = Duration::from_millis(2);
+
+/// What a timer that has run out meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expired {
+    /// Nothing was due yet.
+    Nothing,
+    /// A reordering window is over.
+    Reordering,
+    /// A tail loss probe is to be sent.
+    Tail,
+    /// A closed window is to be probed.
+    Window,
+    /// All that is in flight is taken for lost.
+    Timeout,
+}
+
+impl Sender {
+    /// When [`expire`](Self::expire) is to be called. `unsent` says whether there is fresh data.
+    pub fn timer(&self, unsent: bool) -> Option<Instant> {
+        let timeout = self.timer_from + self.rtt.timeout(self.backoff);
+        let Some(flight) = &self.flight else {
+            return (unsent && self.is_shut()).then_some(timeout);
+        };
+        let others = [self.tail_at(), flight.reorder_at];
+        others.into_iter().flatten().chain([timeout]).min()
+    }
+
+    /// When a tail loss probe is due (RFC 8985 section 7.2). It comes before the retransmission timer, and
+    /// in its place if that would be due first.
+    fn tail_at(&self) -> Option<Instant> {
+        let flight = self.flight.as_ref()?;
+        let board = &flight.board;
+        let may = self.has_sack
+            && flight.stage == Stage::Open
+            && self.probe.is_none()
+            && self.forced.is_none()
+            && !self.is_shut()
+            && board.received_records() == 0
+            && board.next_lost().is_none();
+        let smoothed = self.rtt.smoothed().filter(|_| may)?;
+        let slack = if board.len() == 1 { DELAYED_ACKNOWLEDGEMENT } else { GRAIN };
+        Some(self.last_sent.max(self.timer_from) + smoothed * 2 + slack)
+    }
+
+    /// Does what is due.
+    pub fn expire(&mut self, now: Instant, unsent: bool) -> Expired {
+        if self.timer(unsent).is_none_or(|at| at > now) || self.forced.is_some() {
+            return Expired::Nothing;
+        }
+        if let Some(flight) = &mut self.flight
+            && flight.reorder_at.is_some_and(|at| at <= now)
+        {
+            flight.reorder_at = None;
+            self.repair(now, 0, false);
+            return Expired::Reordering;
+        }
+        if self.is_shut() {
+            self.forced = Some(Forced::Window);
+            self.backoff = self.backoff.saturating_add(1);
+            self.timer_from = now;
+            return Expired::Window;
+        }
+        if self.tail_at().is_some() {
+            self.forced = Some(Forced::Tail);
+            self.timer_from = now;
+            return Expired::Tail;
+        }
+        self.time_out(now);
+        Expired::Timeout
+    }
+
+    /// The retransmission timer has run out (RFC 6298 section 5, RFC 5681 section 3.1).
+    fn time_out(&mut self, now: Instant) {
+        let (mss, next, una) = (self.mss(), self.next, self.una);
+        let Some(flight) = &mut self.flight else { return };
+        let is_first = flight.stage != Stage::Timeout || self.backoff == 0;
+        if is_first {
+            let undo = flight.undo.take().filter(|_| flight.stage == Stage::Recovery);
+            let window = undo.map_or(self.window, |undo| undo.window);
+            if flight.stage != Stage::Recovery {
+                self.window.reduce(mss);
+            }
+            flight.undo = Some(Undo { window, unneeded: 0, first: None });
+            flight.stage_end = next;
+            flight.doubt = Doubt::First;
+        } else {
+            flight.doubt = Doubt::None;
+        }
+        flight.stage = Stage::Timeout;
+        flight.duplicates = 0;
+        flight.reorder_at = None;
+        let recent = flight.rack.rtt().max(Duration::from_nanos(1));
+        let until = now.nanos().saturating_sub(recent.as_nanos() as u64);
+        flight.board.lose_older(Instant::from_nanos(until));
+        let front = flight.board.front().map_or(0, |front| front.len);
+        self.window.cwnd = flight.board.flying_bytes() + u64::from(mss).max(front.into());
+        self.probe = None;
+        self.backoff = self.backoff.saturating_add(1);
+        self.timer_from = now;
+        debug_assert!(una < next);
+        if self.path.suspect(now, self.backoff, front) {
+            self.window.cwnd = self.window.cwnd.max(front.into());
+        }
+    }
+
+    /// Somebody on the path has said, believably, that it carries no segments with more payload than this.
+    /// What is longer is sent again in pieces; that is no congestion (RFC 8201 section 5.4).
+    pub fn limit_segments(&mut self, now: Instant, mss: u32) -> bool {
+        let lowered = self.path.limit(now, mss);
+        let mss = self.mss();
+        if let Some(flight) = &mut self.flight
+            && lowered
+        {
+            flight.board.lose_longer(mss);
+            self.timer_from = now;
+        }
+        lowered
+    }
+}
