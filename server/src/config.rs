@@ -11,12 +11,15 @@ use pagewire_stack::Prefix;
 use crate::{
     access_log::{AccessLogConfig, Target},
     args::{self, Task},
-    content::{CacheLimits, Root},
+    content::{CacheLimits, Catalogue},
     failure::Failure,
-    http::{Limits, path::Dotfiles},
+    http::Limits,
     settings::{Number, Setting, Settings, TransportName, Value},
     shard::{Idle, Timeouts},
-    site::{Sites, config::SiteConfig},
+    site::{
+        Sites,
+        config::{RuleConfig, SiteConfig},
+    },
 };
 
 /// What to serve and how.
@@ -67,12 +70,8 @@ pub enum ControlPath {
 pub struct Live {
     /// What to serve under which names.
     pub sites: Vec<SiteConfig>,
-    /// Directory to serve.
-    pub root: PathBuf,
     /// How much of a request is accepted.
     pub limits: Limits,
-    /// What becomes of names that start with a dot.
-    pub dotfiles: Dotfiles,
     /// What each core keeps open.
     pub cache: CacheLimits,
     /// How long a connection may take for what.
@@ -237,20 +236,17 @@ impl Live {
     ///
     /// [`Failure::Root`].
     pub fn check(&self) -> Result<(), Failure> {
-        Root::open(&self.root)?;
+        Catalogue::open(&self.sites)?;
         Ok(())
     }
 
     fn new(settings: &Settings) -> Result<Self, Failure> {
-        let sites = sites(settings)?;
         Ok(Self {
-            root: sites.first().map(|site| site.root.clone()).unwrap_or_default(),
-            sites,
+            sites: sites(settings)?,
             limits: Limits {
                 head_bytes: settings.head_bytes.value.count(),
                 body_bytes: settings.body_bytes.value.count(),
             },
-            dotfiles: if settings.hide_dotfiles.value { Dotfiles::Hide } else { Dotfiles::Serve },
             cache: CacheLimits {
                 entries: settings.cache_entries.value.count(),
                 bytes: settings.cache_bytes.value.0,
@@ -267,9 +263,9 @@ impl Live {
     }
 }
 
-/// The sites of the file, or the root as the only one.
+/// The sites of the file, or the root as the only one, with what the settings say for all of them.
 fn sites(settings: &Settings) -> Result<Vec<SiteConfig>, Failure> {
-    let sites = match (&settings.root.value, settings.sites.configs.as_slice()) {
+    let mut sites = match (&settings.root.value, settings.sites.configs.as_slice()) {
         (Some(root), []) => vec![SiteConfig::of_directory(root)],
         (None, []) => {
             return usage("there is nothing to serve: name a directory, or set `root` in the file");
@@ -283,6 +279,15 @@ fn sites(settings: &Settings) -> Result<Vec<SiteConfig>, Failure> {
         }
     };
     Sites::build(&sites).map_err(|error| Failure::Usage(error.to_string()))?;
+    for site in &mut sites {
+        // The first, so that rules of the site come after it.
+        let rule = RuleConfig {
+            dotfiles: Some(settings.dotfiles.value),
+            listing: Some(settings.listing.value),
+            ..RuleConfig::default()
+        };
+        site.rules.insert(0, rule);
+    }
     Ok(sites)
 }
 

@@ -5,12 +5,13 @@
 //! - `life`: from the start to the end, by signals and the service manager; `serve`: shards on their cores;
 //!   `stop`: their end; `counters`, `histogram`: what they did.
 //! - `shard`: the loop between a [`Transport`](pagewire_stack::Transport) and the service.
-//! - `service`: requests to responses, of `http` (the protocol), `content` (the files) and `site` (what
+//! - `service`, `answer`: requests to responses, of `http` (the protocol), `content` (the files) and `site` (what
 //!   is served under which names, and by which rules).
 //! - `access_log`: a line about each request.
 //! - `control`: the kernel's view of the network.
 
 pub mod access_log;
+pub mod answer;
 pub mod args;
 pub mod config;
 pub mod content;

@@ -3,31 +3,30 @@
 use std::{sync::Arc, time::SystemTime};
 
 use pagewire_driver::Instant;
-use pagewire_stack::{ConnectionId, FileRange, Part, Parts};
+use pagewire_stack::ConnectionId;
 
 use crate::{
-    content::{Content, FileEntry, Resource},
+    answer,
+    content::{Catalogue, Content, Resource},
     http::{
         Limits, Method, Parsed, Request, Status,
-        conditional::{self, Verdict},
         date::DateCache,
-        parse,
-        path::{self, Dotfiles},
-        range::{self, Selection},
-        response::{self, Common, Detail},
+        parse, path,
+        response::{Common, Detail},
     },
     shard::change::Change,
+    site::SiteId,
 };
+
+pub use crate::answer::Reply;
 
 /// Answers requests.
 #[derive(Debug)]
 pub struct Service {
     content: Content,
     limits: Limits,
-    dotfiles: Dotfiles,
     date: DateCache,
     key: Vec<u8>,
-    location: Vec<u8>,
 }
 
 /// What came of the bytes at the front of a connection.
@@ -81,54 +80,16 @@ pub struct Asked {
     pub afterwards: Afterwards,
 }
 
-/// A response being put together. Kept by the caller for the next.
-#[derive(Debug, Default)]
-pub struct Reply {
-    /// An empty buffer, from [`Transport::buffer`](pagewire_stack::Transport::buffer). It goes into
-    /// `parts` with a response.
-    pub head: Vec<u8>,
-    /// The response.
-    pub parts: Parts,
-}
-
-impl Reply {
-    /// How many of its bytes are content.
-    pub fn content_bytes(&self) -> u64 {
-        let len: u64 = self.parts.iter().map(Part::len).sum();
-        match self.parts.first() {
-            Some(Part::Bytes(head)) => {
-                let end = memchr::memmem::find(head, b"\r\n\r\n").map_or(0, |at| at + 4);
-                len - end as u64
-            }
-            _ => len,
-        }
-    }
-
-    fn finish(&mut self, file: Option<FileRange>) {
-        self.parts.push(Part::Bytes(std::mem::take(&mut self.head)));
-        self.parts.extend(file.map(Part::File));
-    }
-}
-
 impl Service {
     /// A service for `content`, at the time `wall`, which is `now`.
     pub fn new(content: Content, limits: Limits, now: Instant, wall: SystemTime) -> Self {
-        let date = DateCache::new(now, wall);
-        let dotfiles = Dotfiles::default();
-        Self { content, limits, dotfiles, date, key: Vec::new(), location: Vec::new() }
-    }
-
-    /// The same service with other dotfiles.
-    #[must_use]
-    pub fn with_dotfiles(self, dotfiles: Dotfiles) -> Self {
-        Self { dotfiles, ..self }
+        Self { content, limits, date: DateCache::new(now, wall), key: Vec::new() }
     }
 
     /// Goes on with `change`. Returns who waited for an answer, which does not come any more.
     pub fn adopt(&mut self, change: &Change) -> Vec<ConnectionId> {
         self.limits = change.limits;
-        self.dotfiles = change.dotfiles;
-        self.content.adopt(Arc::clone(&change.root), change.cache)
+        self.content.adopt(Arc::clone(&change.catalogue), change.cache)
     }
 
     /// How much of a request is accepted.
@@ -154,17 +115,21 @@ impl Service {
             Parsed::Complete(request) => request,
         };
         request.keep_alive &= asked.afterwards == Afterwards::GoOn;
-        let resource = match asked.found {
-            Some(resource) => Ok(resource),
-            None => match self.find(&request, asked.now, asked.id) {
-                Ok(Some(resource)) => Ok(resource),
-                Ok(None) => return Step::Waiting,
-                Err(status) => Err(status),
-            },
+        let site = self.content.catalogue().sites().route(request.authority);
+        let found = match self.find(&request, site, asked) {
+            Ok(Lookup::Waiting) => return Step::Waiting,
+            Ok(Lookup::Found(resource)) => {
+                answer::answer(&request, &resource, self.common(&request), reply)
+            }
+            Ok(Lookup::Everything) => {
+                let shared = &self.content.catalogue().refusal(site, Status::NotFound).shared;
+                Ok(answer::options(&request, shared, self.common(&request), reply))
+            }
+            Err(status) => Err((status, Detail::None)),
         };
-        let resource = resource.as_deref().map_err(|&status| status);
-        let (status, file) = self.answer(&request, resource, &mut reply.head);
-        reply.finish(file);
+        let status = found.unwrap_or_else(|(status, detail)| {
+            self.say_instead(&request, site, status, detail, reply)
+        });
         let then = match request {
             Request { keep_alive: true, .. } => Then::GoOn,
             Request { is_last: true, .. } => Then::Conclude,
@@ -175,101 +140,62 @@ impl Service {
 
     /// The response to something that is no request, and that ends the connection.
     pub fn refuse(&self, status: Status, reply: &mut Reply) -> Step {
-        let common = Common { date: self.date.text(), is_1_1: true, keep_alive: false };
-        response::write_text(&mut reply.head, status, common, Detail::None, false);
-        reply.finish(None);
+        let request = Request::default();
+        let site = self.content.catalogue().sites().route(b"");
+        self.say_instead(&request, site, status, Detail::None, reply);
         Step::Answered { consumed: 0, status, then: Then::Close }
     }
 
     fn find(
         &mut self,
         request: &Request<'_>,
-        now: Instant,
-        id: ConnectionId,
-    ) -> Result<Option<Arc<Resource>>, Status> {
+        site: Option<SiteId>,
+        asked: Asked,
+    ) -> Result<Lookup, Status> {
+        let site = site.ok_or(Status::Misdirected)?;
         match request.method {
-            Method::Get | Method::Head => {}
+            Method::Options if request.path.is_empty() => return Ok(Lookup::Everything),
+            Method::Get | Method::Head | Method::Options => {}
             Method::NotAllowed => return Err(Status::MethodNotAllowed),
             Method::Unknown => return Err(Status::NotImplemented),
         }
-        path::canonicalize(request.path, self.dotfiles, &mut self.key)?;
-        Ok(self.content.lookup(&self.key, now, id))
+        if let Some(resource) = asked.found {
+            return Ok(Lookup::Found(resource));
+        }
+        Catalogue::begin_key(site, &mut self.key);
+        path::canonicalize(request.path, &mut self.key)?;
+        let resource = self.content.lookup(&self.key, asked.now, asked.id);
+        Ok(resource.map_or(Lookup::Waiting, Lookup::Found))
     }
 
-    /// Writes the head of the response to `head`, and says what of a file follows it.
-    fn answer(
-        &mut self,
+    /// Answers with what `site` says for an error.
+    fn say_instead(
+        &self,
         request: &Request<'_>,
-        resource: Result<&Resource, Status>,
-        head: &mut Vec<u8>,
-    ) -> (Status, Option<FileRange>) {
-        let common = Common {
+        site: Option<SiteId>,
+        status: Status,
+        detail: Detail<'_>,
+        reply: &mut Reply,
+    ) -> Status {
+        let refusal = self.content.catalogue().refusal(site, status);
+        answer::refuse(request, refusal, detail, self.common(request), reply)
+    }
+
+    fn common<'a>(&'a self, request: &Request<'_>) -> Common<'a> {
+        Common {
             date: self.date.text(),
             is_1_1: request.is_1_1,
             keep_alive: request.keep_alive,
-        };
-        let head_only = request.method == Method::Head;
-        let status = match resource {
-            Ok(Resource::File(file)) => return answer_with_file(request, file, common, head),
-            Ok(Resource::Directory) => {
-                // Again, for `key` is another request's by now if this one had to wait.
-                let _ = path::canonicalize(request.path, self.dotfiles, &mut self.key);
-                self.location.clear();
-                path::write_directory_target(&self.key, request.query, &mut self.location);
-                let detail = Detail::Location(&self.location);
-                response::write_text(head, Status::MovedPermanently, common, detail, head_only);
-                return (Status::MovedPermanently, None);
-            }
-            Ok(Resource::Refused(status)) => *status,
-            Err(status) => status,
-        };
-        response::write_text(head, status, common, Detail::None, head_only);
-        (status, None)
+            allowed_origin: None,
+        }
     }
 }
 
-/// Writes the head of the response that `file` gives to a GET or HEAD, and says what of the file follows.
-pub fn answer_with_file(
-    request: &Request<'_>,
-    file: &FileEntry,
-    common: Common<'_>,
-    head: &mut Vec<u8>,
-) -> (Status, Option<FileRange>) {
-    let total = file.object.len();
-    let head_only = request.method == Method::Head;
-    let send = |start, len| {
-        (!head_only && len > 0).then(|| FileRange { object: Arc::clone(&file.object), start, len })
-    };
-    let conditions = &request.conditions;
-    let selection = match conditional::evaluate(conditions, file.fields.validators()) {
-        Verdict::NotModified => {
-            response::write_not_modified(head, common, &file.fields);
-            return (Status::NotModified, None);
-        }
-        Verdict::Failed => {
-            let status = Status::PreconditionFailed;
-            response::write_text(head, status, common, Detail::None, head_only);
-            return (status, None);
-        }
-        // Range handling is defined for GET alone (RFC 9110 §14.2).
-        Verdict::Send { range_applies: true } if !head_only => {
-            range::select(conditions.range, total)
-        }
-        Verdict::Send { .. } => Selection::Whole,
-    };
-    match selection {
-        Selection::Whole => {
-            response::write_whole(head, common, &file.fields, total);
-            (Status::Ok, send(0, total))
-        }
-        Selection::Part { start, len } => {
-            response::write_part(head, common, &file.fields, (start, len), total);
-            (Status::PartialContent, send(start, len))
-        }
-        Selection::Unsatisfiable => {
-            let (status, detail) = (Status::RangeNotSatisfiable, Detail::Length(total));
-            response::write_text(head, status, common, detail, head_only);
-            (status, None)
-        }
-    }
+/// Where a request leads.
+enum Lookup {
+    /// To something that a helper has been asked about.
+    Waiting,
+    Found(Arc<Resource>),
+    /// To the server as a whole (`OPTIONS *`).
+    Everything,
 }

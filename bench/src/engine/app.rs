@@ -3,7 +3,7 @@
 use std::{io, path::Path, sync::Arc, time::SystemTime};
 
 use pagewire::{
-    content::{CacheLimits, Content, Root},
+    content::{CacheLimits, Catalogue, Content},
     counters::Counters,
     http::Limits,
     service::Service,
@@ -112,9 +112,9 @@ impl Product {
     /// Serves `root`.
     pub fn new(stack: UserStack<MemoryPort>, disk: DiskPool, root: &Path) -> io::Result<Self> {
         let now = Instant::ZERO;
-        let root = Arc::new(Root::open(root).map_err(io::Error::other)?);
+        let catalogue = Arc::new(Catalogue::of_directory(root).map_err(io::Error::other)?);
         let waker = stack.port().waker();
-        let content = Content::new(root, disk, CacheLimits::default(), waker);
+        let content = Content::new(catalogue, disk, CacheLimits::default(), waker);
         let service = Service::new(content, Limits::default(), now, SystemTime::now());
         let counters = Arc::new(Counters::default());
         Ok(Self(Shard::new(stack, service, Timeouts::default(), counters, now)))

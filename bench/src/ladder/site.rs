@@ -12,17 +12,18 @@ use std::{
 };
 
 use pagewire::{
-    content::{Resource, Root},
+    answer::{self, Reply},
+    content::{Catalogue, Resource},
     http::{
-        Limits, Method, Parsed, Request, Status,
+        Field, Limits, Method, Parsed, Request, Status,
         date::DateCache,
         parse, path,
-        response::{self, Common, Detail},
+        response::{Common, Detail},
     },
-    service::answer_with_file,
+    site::SiteId,
 };
 use pagewire_driver::{Clock, Instant};
-use pagewire_stack::FileRange;
+use pagewire_stack::{FileRange, Part};
 use rustix::fs::Advice;
 
 /// How long an answer may be used after it was looked at.
@@ -53,31 +54,41 @@ type Known = HashMap<Box<[u8]>, (Arc<Resource>, Instant)>;
 /// The files below a directory. Clones share what is known of them.
 #[derive(Debug)]
 pub struct Site {
-    root: Arc<Root>,
+    catalogue: Arc<Catalogue>,
     known: Arc<RwLock<Known>>,
     persistence: Persistence,
     limits: Limits,
     clock: Clock,
     date: DateCache,
     key: Vec<u8>,
+    reply: Reply,
 }
 
 impl Site {
     /// The files below `directory`.
     pub fn open(directory: &Path, persistence: Persistence) -> io::Result<Self> {
-        let root = Root::open(directory).map_err(io::Error::other)?;
-        Ok(Self::new(Arc::new(root), Arc::default(), persistence, Clock::start()))
+        let catalogue = Catalogue::of_directory(directory).map_err(io::Error::other)?;
+        Ok(Self::new(Arc::new(catalogue), Arc::default(), persistence, Clock::start()))
     }
 
     fn new(
-        root: Arc<Root>,
+        catalogue: Arc<Catalogue>,
         known: Arc<RwLock<Known>>,
         persistence: Persistence,
         clock: Clock,
     ) -> Self {
         let date = DateCache::new(clock.now(), SystemTime::now());
         let limits = Limits::default();
-        Self { root, known, persistence, limits, clock, date, key: Vec::new() }
+        Self {
+            catalogue,
+            known,
+            persistence,
+            limits,
+            clock,
+            date,
+            key: Vec::new(),
+            reply: Reply::default(),
+        }
     }
 
     /// Answers the request at the front of `bytes`, if it is complete, with its head in `head`, which
@@ -90,41 +101,60 @@ impl Site {
         let mut request = match parse(bytes, &self.limits) {
             Parsed::Partial => return None,
             Parsed::Invalid(status) => {
-                let common = Common { date: self.date.text(), is_1_1: true, keep_alive: false };
-                response::write_text(head, status, common, Detail::None, false);
-                return Some(Answer { consumed: bytes.len(), keep_alive: false, file: None });
+                let file = self.reply(&Request::default(), Err(status), head);
+                return Some(Answer { consumed: bytes.len(), keep_alive: false, file });
             }
             Parsed::Complete(request) => request,
         };
         request.keep_alive &= self.persistence == Persistence::AsAsked;
+        // The rungs send one head and one file.
+        request.conditions.range = Field::Absent;
         let resource = self.find(&request, now);
+        let file = self.reply(&request, resource, head);
+        Some(Answer { consumed: request.consumed, keep_alive: request.keep_alive, file })
+    }
+
+    /// Writes a head, and says what follows it.
+    fn reply(
+        &mut self,
+        request: &Request<'_>,
+        resource: Result<Arc<Resource>, Status>,
+        head: &mut Vec<u8>,
+    ) -> Option<FileRange> {
         let common = Common {
             date: self.date.text(),
             is_1_1: request.is_1_1,
             keep_alive: request.keep_alive,
+            allowed_origin: None,
         };
-        let status = match resource.as_deref() {
-            Ok(Resource::File(file)) => {
-                let (_, file) = answer_with_file(&request, file, common, head);
-                let (consumed, keep_alive) = (request.consumed, request.keep_alive);
-                return Some(Answer { consumed, keep_alive, file });
+        let reply = &mut self.reply;
+        reply.head = std::mem::take(head);
+        let answered = match resource {
+            Ok(resource) => answer::answer(request, &resource, common, reply),
+            Err(status) => Err((status, Detail::None)),
+        };
+        if let Err((status, detail)) = answered {
+            let refusal = self.catalogue.refusal(None, status);
+            answer::refuse(request, refusal, detail, common, reply);
+        }
+        let mut file = None;
+        for part in reply.parts.drain(..) {
+            match part {
+                Part::Bytes(bytes) => *head = bytes,
+                Part::File(range) => file = Some(range),
             }
-            // The measured sites have no directories to be led to.
-            Ok(Resource::Directory) => Status::NotFound,
-            Ok(Resource::Refused(status)) | Err(status) => *status,
-        };
-        let head_only = request.method == Method::Head;
-        response::write_text(head, status, common, Detail::None, head_only);
-        Some(Answer { consumed: request.consumed, keep_alive: request.keep_alive, file: None })
+        }
+        file
     }
 
     fn find(&mut self, request: &Request<'_>, now: Instant) -> Result<Arc<Resource>, Status> {
         match request.method {
             Method::Get | Method::Head => {}
-            Method::NotAllowed => return Err(Status::MethodNotAllowed),
+            Method::NotAllowed | Method::Options => return Err(Status::MethodNotAllowed),
             Method::Unknown => return Err(Status::NotImplemented),
         }
-        path::canonicalize(request.path, path::Dotfiles::Serve, &mut self.key)?;
+        Catalogue::begin_key(SiteId::default(), &mut self.key);
+        path::canonicalize(request.path, &mut self.key)?;
         let known = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             known.get(&*self.key).map(|(resource, seen)| (Arc::clone(resource), *seen))
@@ -136,9 +166,9 @@ impl Site {
     }
 
     fn look(&self, known: Option<Arc<Resource>>, now: Instant) -> Arc<Resource> {
-        let resource = self.root.resolve(&self.key, known);
+        let resource = self.catalogue.resolve(&self.key, known);
         if let Resource::File(file) = &*resource
-            && let Some(descriptor) = file.object.descriptor()
+            && let Some(descriptor) = file.plain.object.descriptor()
         {
             // The product keeps the kernel from reading ahead, since its helpers do. Here nobody else
             // does.
@@ -152,7 +182,7 @@ impl Site {
 
 impl Clone for Site {
     fn clone(&self) -> Self {
-        let (root, known) = (Arc::clone(&self.root), Arc::clone(&self.known));
-        Self::new(root, known, self.persistence, self.clock)
+        let (catalogue, known) = (Arc::clone(&self.catalogue), Arc::clone(&self.known));
+        Self::new(catalogue, known, self.persistence, self.clock)
     }
 }

@@ -13,7 +13,10 @@ use pagewire_driver::{Instant, Waker};
 use pagewire_stack::{ConnectionId, DiskPool, Figure};
 use quick_cache::{Weighter, unsync::Cache};
 
-use super::resolve::{Resource, Root};
+use super::{
+    catalogue::Catalogue,
+    resource::{Refusal, Resource, Shared},
+};
 use crate::http::Status;
 
 /// How long an answer may be used after it was looked at.
@@ -58,7 +61,7 @@ struct Weigh {
 
 impl Weighter<Box<[u8]>, Cached> for Weigh {
     fn weight(&self, _key: &Box<[u8]>, cached: &Cached) -> u64 {
-        self.each + cached.resource.held_bytes()
+        self.each * cached.resource.held_files().max(1) + cached.resource.held_bytes()
     }
 }
 
@@ -90,9 +93,9 @@ pub struct Answered {
     pub waiting: Vec<ConnectionId>,
 }
 
-/// The files below a root, as one core sees them.
+/// The files of the sites, as one core sees them.
 pub struct Content {
-    root: Arc<Root>,
+    catalogue: Arc<Catalogue>,
     helpers: DiskPool,
     cache: Cache<Box<[u8]>, Cached, Weigh>,
     pending: HashMap<Box<[u8]>, Pending>,
@@ -145,11 +148,16 @@ impl fmt::Debug for Content {
 }
 
 impl Content {
-    /// The files below `root`. `waker` ends the sleep of the core that this is for.
-    pub fn new(root: Arc<Root>, helpers: DiskPool, limits: CacheLimits, waker: Waker) -> Self {
+    /// The files of `catalogue`. `waker` ends the sleep of the core that this is for.
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        helpers: DiskPool,
+        limits: CacheLimits,
+        waker: Waker,
+    ) -> Self {
         let (sender, answers) = crossbeam_channel::unbounded();
         Self {
-            root,
+            catalogue,
             helpers,
             cache: limits.cache(),
             pending: HashMap::new(),
@@ -168,10 +176,10 @@ impl Content {
         ContentCounters { cached, pending, ..self.counters }
     }
 
-    /// Goes on with what is below `root`. Nothing of before is answered any more; returns who waited for
+    /// Goes on with what is in `catalogue`. Nothing of before is answered any more; returns who waited for
     /// it, to be asked anew.
-    pub fn adopt(&mut self, root: Arc<Root>, limits: CacheLimits) -> Vec<ConnectionId> {
-        self.root = root;
+    pub fn adopt(&mut self, catalogue: Arc<Catalogue>, limits: CacheLimits) -> Vec<ConnectionId> {
+        self.catalogue = catalogue;
         let old = mem::replace(&mut self.cache, limits.cache());
         // Unmapping many files takes a while, which a core does not have. If no helper has either, the
         // core must.
@@ -181,6 +189,11 @@ impl Content {
         self.looking = 0;
         self.backlog.clear();
         self.pending.drain().flat_map(|(_, pending)| pending.waiting).collect()
+    }
+
+    /// What is served.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
     }
 
     /// What `key` leads to, if that is known; otherwise `waiting` will be in a later
@@ -257,14 +270,14 @@ impl Content {
             let Some(key) = self.backlog.pop_front() else { return };
             self.looking += 1;
             let known = self.cache.peek(&key).map(|cached| Arc::clone(&cached.resource));
-            let root = Arc::clone(&self.root);
+            let catalogue = Arc::clone(&self.catalogue);
             let reply = Reply {
                 key,
                 sender: self.sender.clone(),
                 waker: self.waker.clone(),
                 resource: None,
             };
-            let look = move || reply.with(|key| root.resolve(key, known));
+            let look = move || reply.with(|key| catalogue.resolve(key, known));
             // A job refused by a full queue is dropped, and answers by that.
             let _ = self.helpers.submit(Box::new(look));
         }
@@ -287,10 +300,10 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        let resource = self
-            .resource
-            .take()
-            .unwrap_or_else(|| Arc::new(Resource::Refused(Status::Unavailable)));
+        let resource = self.resource.take().unwrap_or_else(|| {
+            let (status, shared) = (Status::Unavailable, Shared::default());
+            Arc::new(Resource::Refused(Refusal { status, shared, page: None }))
+        });
         // Nobody is there to be told any more once the core has stopped.
         let _ = self.sender.send(Answer { key: std::mem::take(&mut self.key), resource });
         self.waker.wake();

@@ -1,4 +1,4 @@
-//! Files below a root, as one core sees them.
+//! Files of the sites, as one core sees them.
 //!
 //! A core asks [`Content::lookup`] and either has its answer at once, from a bounded cache, or is told
 //! to wait: then a helper thread opens and looks, and the answer comes back through a channel that the
@@ -8,9 +8,17 @@
 //! looked at again shortly before that second is over, so that it seldom has to be waited for.
 
 mod cache;
+mod catalogue;
+mod listing;
 mod resolve;
+mod resource;
+mod root;
 #[cfg(test)]
 mod tests;
 
 pub use cache::{Answered, CacheLimits, Content, ContentCounters};
-pub use resolve::{FileEntry, Resource, Root, RootError};
+pub use catalogue::Catalogue;
+pub use resource::{
+    Elsewhere, ErrorPage, FileEntry, Listing, Refusal, Representation, Resource, Shared,
+};
+pub use root::RootError;

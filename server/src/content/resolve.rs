@@ -1,204 +1,272 @@
-//! From a key to a resource. Blocks on the disk: for helper threads only.
+//! From a path in a site to a resource. Blocks on the disk: for helper threads only.
 
 use std::{
     fs::File,
     io,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use pagewire_stack::{FileObject, Identity};
-use rustix::{
-    fs::{Mode, OFlags, ResolveFlags},
-    io::Errno,
-};
-use thiserror::Error;
+use rustix::{fs::OFlags, io::Errno};
 
+use super::{
+    catalogue::Place,
+    listing,
+    resource::{Elsewhere, FileEntry, Listing, Representation, Resource, Shared},
+};
 use crate::{
-    http::{Status, response::EntityFields},
-    site::{SiteError, SiteId, Sites, config::SiteConfig},
+    http::{
+        Status,
+        negotiate::Coding,
+        path,
+        response::{Description, Entity, write_line},
+    },
+    site::{
+        Policy, Site,
+        config::{Dotfiles, EtagKind},
+    },
 };
 
-const INDEX: &[u8] = b"index.html";
-
-/// What a key leads to.
-#[derive(Debug)]
-pub enum Resource {
-    /// A file, the index of a directory included.
-    File(FileEntry),
-    /// A directory that was asked for without its slash.
-    Directory,
-    /// Nothing that can be sent.
-    Refused(Status),
+/// Looks at what `key`, a path below the root, leads to now. If that is still the same as `known`, the
+/// answer is `known`.
+pub(super) fn resolve(
+    site: &Site,
+    place: &Place,
+    key: &[u8],
+    known: Option<Arc<Resource>>,
+) -> Arc<Resource> {
+    let asked = [b"/", key].concat();
+    let policy = site.policy(&asked);
+    let look = Look { site, place, known: known.as_deref() };
+    let found = look.at(key, &asked, &policy);
+    match (found, known) {
+        (Ok(Found::New(resource)), _) => resource,
+        (Ok(Found::Unchanged), Some(known)) => known,
+        (Ok(Found::Unchanged), None) => Arc::new(place.refuse(Status::NotFound, &policy)),
+        (Err(error), _) => Arc::new(place.refuse(status(error), &policy)),
+    }
 }
 
-impl Resource {
-    /// Memory that this keeps filled, in bytes. A large file is mapped and costs address space only.
-    pub(super) fn held_bytes(&self) -> u64 {
-        match self {
-            Self::File(file) => file.object.memory().map_or(0, <[u8]>::len) as u64,
-            Self::Directory | Self::Refused(_) => 0,
+/// What a look has found.
+enum Found {
+    /// What was known.
+    Unchanged,
+    New(Arc<Resource>),
+}
+
+/// A look at the disk.
+struct Look<'a> {
+    site: &'a Site,
+    place: &'a Place,
+    known: Option<&'a Resource>,
+}
+
+/// A file that is open.
+struct Opened {
+    file: File,
+    identity: Identity,
+}
+
+impl Look<'_> {
+    fn at(&self, key: &[u8], asked: &[u8], policy: &Policy<'_>) -> Result<Found, Errno> {
+        if let Some((redirect, base_len)) = policy.redirect {
+            let mut target = Vec::new();
+            redirect.write_target(asked, base_len, &mut target);
+            let mut elsewhere =
+                elsewhere(redirect.status(), target, policy, redirect.keeps_query());
+            elsewhere.lines = cache_control(policy).into();
+            return Ok(Found::New(Arc::new(Resource::Elsewhere(elsewhere))));
         }
+        if policy.dotfiles == Dotfiles::Hide && path::is_hidden(key) {
+            return Err(Errno::NOENT);
+        }
+        if key.is_empty() || key.ends_with(b"/") {
+            return self.at_directory(key, policy);
+        }
+        if let Some(opened) = self.open(key, policy)? {
+            return self.at_file(key, opened);
+        }
+        let mut target = Vec::new();
+        path::write_directory_target(key, &mut target);
+        let elsewhere = elsewhere(Status::MovedPermanently, target, policy, true);
+        Ok(Found::New(Arc::new(Resource::Elsewhere(elsewhere))))
     }
 
-    /// Whether a transfer has met with a change of the file since it was looked at.
-    pub(super) fn is_outdated(&self) -> bool {
-        matches!(self, Self::File(file) if file.object.is_outdated())
+    fn at_directory(&self, key: &[u8], policy: &Policy<'_>) -> Result<Found, Errno> {
+        for index in policy.index {
+            let path = [key, index.as_bytes()].concat();
+            match self.open(&path, policy) {
+                Ok(Some(opened)) => return self.at_file(&path, opened),
+                Ok(None) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let root = &self.place.root;
+        if !policy.listing {
+            // A directory that is not listed is not the same as none.
+            root.open_beneath(key, OFlags::PATH | OFlags::DIRECTORY, policy.symlinks)?;
+            return Err(Errno::ACCESS);
+        }
+        let access = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directory = root.open_beneath(key, access, policy.symlinks)?;
+        let listed = listing::list(&directory, key, policy.dotfiles)?;
+        Ok(self.at_listing(listed, policy))
     }
 
-    /// Whether this is a fact about the directory, rather than a want of means to look.
-    pub(super) fn is_lasting(&self) -> bool {
-        !matches!(self, Self::Refused(Status::Unavailable | Status::InternalError))
+    fn at_listing(&self, listed: listing::Listed, policy: &Policy<'_>) -> Found {
+        if let Some(Resource::Listing(known)) = self.known
+            && known.html.plain.object.memory() == Some(listed.html.as_bytes())
+        {
+            return Found::Unchanged;
+        }
+        let entry = |text: String, content_type: &str, tag: &str| {
+            let etag = format!("\"{:x}-{tag}\"", listed.digest);
+            let object = FileObject::from_bytes(text.into_bytes());
+            let entity =
+                entity(policy, &object, &etag, listed.changed, None, content_type, "Accept");
+            FileEntry {
+                plain: Representation { object, entity },
+                coded: Box::default(),
+                shared: Shared::of(policy),
+            }
+        };
+        Found::New(Arc::new(Resource::Listing(Listing {
+            html: entry(listed.html, "text/html; charset=utf-8", "html"),
+            json: entry(listed.json, "application/json", "json"),
+        })))
+    }
+
+    /// The file at `path`, with its coded siblings. The rules for its own path count, which is not the
+    /// one asked for if it is an index.
+    fn at_file(&self, path: &[u8], opened: Opened) -> Result<Found, Errno> {
+        let policy = self.site.policy(&[b"/", path].concat());
+        let content_type = policy.media_type(path);
+        let coded = self.open_coded(path, &opened, &policy, &content_type);
+        if let Some(Resource::File(known)) = self.known
+            && is_same(known, &opened, &coded)
+        {
+            return Ok(Found::Unchanged);
+        }
+        let vary = if coded.is_empty() { "" } else { "Accept-Encoding" };
+        let represent = |opened: Opened, coding: Option<Coding>| {
+            let object = FileObject::load(opened.file)?;
+            let etag = etag(object.identity(), coding);
+            let changed = last_modified(object.identity());
+            let entity = entity(&policy, &object, &etag, changed, coding, &content_type, vary);
+            Ok(Representation { object, entity })
+        };
+        let plain = represent(opened, None).map_err(|error: io::Error| errno(&error))?;
+        // A coded file that cannot be had is done without.
+        let coded = coded
+            .into_iter()
+            .filter_map(|(coding, opened)| Some((coding, represent(opened, Some(coding)).ok()?)));
+        let coded = coded.collect();
+        let file = FileEntry { plain, coded, shared: Shared::of(&policy) };
+        Ok(Found::New(Arc::new(Resource::File(file))))
+    }
+
+    /// The coded files beside `path`. One that is older than the file is of an earlier version of it.
+    fn open_coded(
+        &self,
+        path: &[u8],
+        plain: &Opened,
+        policy: &Policy<'_>,
+        content_type: &str,
+    ) -> Vec<(Coding, Opened)> {
+        let beside = |&coding: &Coding| {
+            let path = [path, coding.suffix().as_bytes()].concat();
+            let opened = self.open(&path, policy).ok().flatten()?;
+            let is_current = opened.identity.mtime_ns >= plain.identity.mtime_ns;
+            (is_current && opened.identity.size > 0).then_some((coding, opened))
+        };
+        policy.codings(content_type).iter().filter_map(beside).collect()
+    }
+
+    /// Opens a file; nothing if it is a directory.
+    fn open(&self, path: &[u8], policy: &Policy<'_>) -> Result<Option<Opened>, Errno> {
+        let root = &self.place.root;
+        let file = File::from(root.open_beneath(path, OFlags::RDONLY, policy.symlinks)?);
+        let metadata = file.metadata().map_err(|error| errno(&error))?;
+        if metadata.is_dir() {
+            return Ok(None);
+        }
+        if !metadata.is_file() {
+            return Err(Errno::ACCESS);
+        }
+        Ok(Some(Opened { file, identity: Identity::of(&metadata) }))
     }
 }
 
-/// A file ready to be sent.
-#[derive(Debug)]
-pub struct FileEntry {
-    /// Its bytes.
-    pub object: Arc<FileObject>,
-    /// Its header fields.
-    pub fields: EntityFields,
+/// Whether `known` is what has been opened.
+fn is_same(known: &FileEntry, plain: &Opened, coded: &[(Coding, Opened)]) -> bool {
+    let is = |known: &Representation, opened: &Opened| {
+        *known.object.identity() == opened.identity && !known.object.is_outdated()
+    };
+    is(&known.plain, plain)
+        && known.coded.len() == coded.len()
+        && known.coded.iter().zip(coded).all(|((known_coding, known), (coding, opened))| {
+            known_coding == coding && is(known, opened)
+        })
+}
+
+fn elsewhere(status: Status, target: Vec<u8>, policy: &Policy<'_>, keeps_query: bool) -> Elsewhere {
+    let target = target.into();
+    Elsewhere { status, target, keeps_query, shared: Shared::of(policy), lines: Box::default() }
+}
+
+fn cache_control(policy: &Policy<'_>) -> Vec<u8> {
+    let mut line = Vec::new();
+    if !policy.cache_control.is_empty() {
+        write_line(&mut line, "Cache-Control", policy.cache_control);
+    }
+    line
+}
+
+/// The head of a representation, by the rules for its path.
+fn entity(
+    policy: &Policy<'_>,
+    object: &FileObject,
+    etag: &str,
+    last_modified: SystemTime,
+    coding: Option<Coding>,
+    content_type: &str,
+    vary: &str,
+) -> Entity {
+    // A `Vary: Origin` of their own is among these.
+    let mut lines = Shared::of(policy).lines.into_vec();
+    lines.extend(cache_control(policy));
+    if !vary.is_empty() {
+        write_line(&mut lines, "Vary", vary);
+    }
+    let etag = match policy.etag {
+        EtagKind::Strong => etag.to_owned(),
+        EtagKind::Weak => format!("W/{etag}"),
+        EtagKind::Off => String::new(),
+    };
+    Entity::new(&Description {
+        lines: &lines,
+        etag: &etag,
+        last_modified,
+        shows_last_modified: policy.last_modified,
+        shows_ranges: policy.accept_ranges,
+        coding: coding.map(Coding::name),
+        content_type,
+        len: object.len(),
+    })
 }
 
 /// The inode is in it because a replacement may keep size and time (packages built reproducibly give
 /// all files the same time). A file rewritten in place without a change of either keeps its tag.
-fn etag(identity: &Identity) -> String {
-    format!("\"{:x}-{:x}-{:x}\"", identity.mtime_ns, identity.size, identity.ino)
+fn etag(identity: &Identity, coding: Option<Coding>) -> String {
+    let (dash, name) = coding.map_or(("", ""), |coding| ("-", coding.name()));
+    format!("\"{:x}-{:x}-{:x}{dash}{name}\"", identity.mtime_ns, identity.size, identity.ino)
 }
 
 /// No later than now (RFC 9110 §8.8.2.1).
 fn last_modified(identity: &Identity) -> SystemTime {
     let nanos = u64::try_from(identity.mtime_ns).unwrap_or_default();
     (SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)).min(SystemTime::now())
-}
-
-/// Why a directory cannot be served.
-#[derive(Debug, Error)]
-pub enum RootError {
-    /// It cannot be opened.
-    #[error("{path} cannot be served: {source}; name a directory that this user may read")]
-    Unreadable {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// What is to be served is described in a way that cannot be meant.
-    #[error(transparent)]
-    Sites(#[from] SiteError),
-}
-
-/// The directory that is served. Nothing outside it is ever opened: the kernel refuses to resolve a
-/// path, or a symbolic link in it, that leads out.
-#[derive(Debug)]
-pub struct Root {
-    directory: OwnedFd,
-    sites: Sites,
-}
-
-impl Root {
-    /// Opens a directory for serving.
-    ///
-    /// # Errors
-    ///
-    /// If it is no directory or may not be read.
-    pub fn open(path: &Path) -> Result<Self, RootError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let sites = Sites::build(&[SiteConfig::of_directory(path)])?;
-        rustix::fs::open(path, flags, Mode::empty())
-            .map(|directory| Self { directory, sites })
-            .map_err(|error| RootError::Unreadable { path: path.into(), source: error.into() })
-    }
-
-    /// Looks at what `key` leads to now. If that is still the file of `known`, the answer is `known`.
-    pub fn resolve(&self, key: &[u8], known: Option<Arc<Resource>>) -> Arc<Resource> {
-        match self.look(key, known.as_deref()) {
-            Look::Unchanged => {
-                known.unwrap_or_else(|| Arc::new(Resource::Refused(Status::NotFound)))
-            }
-            Look::Found(resource) => Arc::new(resource),
-        }
-    }
-
-    fn look(&self, key: &[u8], known: Option<&Resource>) -> Look {
-        let is_directory = key.is_empty() || key.ends_with(b"/");
-        let index;
-        let path = if is_directory {
-            index = [key, INDEX].concat();
-            &index
-        } else {
-            key
-        };
-        match self.open_file(path, known) {
-            Ok(Look::Found(Resource::Directory)) if is_directory => refused(Status::Forbidden),
-            Ok(look) => look,
-            Err(Errno::NOENT) if is_directory => refused(self.without_index(key)),
-            Err(error) => refused(status(error)),
-        }
-    }
-
-    fn open_file(&self, path: &[u8], known: Option<&Resource>) -> Result<Look, Errno> {
-        let file = File::from(self.open_beneath(path, OFlags::RDONLY)?);
-        let metadata = file.metadata().map_err(|error| errno(&error))?;
-        if metadata.is_dir() {
-            return Ok(Look::Found(Resource::Directory));
-        }
-        if !metadata.is_file() {
-            return Ok(refused(Status::Forbidden));
-        }
-        let identity = Identity::of(&metadata);
-        let is_same =
-            |file: &FileEntry| *file.object.identity() == identity && !file.object.is_outdated();
-        if matches!(known, Some(Resource::File(file)) if is_same(file)) {
-            return Ok(Look::Unchanged);
-        }
-        let object = FileObject::load(file).map_err(|error| errno(&error))?;
-        let identity = object.identity();
-        let site = self.sites.get(SiteId::default()).ok_or(Errno::NOENT)?;
-        let content_type = site.policy(&[b"/", path].concat()).media_type(path);
-        let fields = EntityFields::new(&content_type, &etag(identity), last_modified(identity));
-        Ok(Look::Found(Resource::File(FileEntry { object, fields })))
-    }
-
-    /// A directory without an index is not listed, which is not the same as not being there.
-    fn without_index(&self, key: &[u8]) -> Status {
-        let key = if key.is_empty() { b"." } else { key };
-        match self.open_beneath(key, OFlags::PATH | OFlags::DIRECTORY) {
-            Ok(_) => Status::Forbidden,
-            Err(error) => status(error),
-        }
-    }
-
-    fn open_beneath(&self, path: &[u8], access: OFlags) -> Result<OwnedFd, Errno> {
-        // A rename during the walk of a path through `..` (in a link) makes the kernel give up.
-        const MOST_TRIES: usize = 8;
-        let mut flags = access | OFlags::CLOEXEC;
-        if !access.contains(OFlags::PATH) {
-            // Neither a FIFO nor a terminal may hold up or take over the process.
-            flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
-        }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let mut result = Err(Errno::AGAIN);
-        for _ in 0..MOST_TRIES {
-            result = rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve);
-            if !matches!(result, Err(Errno::AGAIN | Errno::INTR)) {
-                break;
-            }
-        }
-        result
-    }
-}
-
-enum Look {
-    Unchanged,
-    Found(Resource),
-}
-
-fn refused(status: Status) -> Look {
-    Look::Found(Resource::Refused(status))
 }
 
 /// An error without a number is a file that could not be had as it kept changing.

@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
     sync::Arc,
     thread,
     time::Duration,
@@ -13,7 +14,13 @@ use pagewire_stack::{ConnectionId, DiskPool};
 use tempfile::TempDir;
 
 use super::*;
-use crate::http::Status;
+use crate::{
+    http::Status,
+    site::{
+        SiteId,
+        config::{RuleConfig, SiteConfig},
+    },
+};
 
 struct Fixture {
     directory: TempDir,
@@ -24,12 +31,37 @@ const fn connection(slot: u32) -> ConnectionId {
     ConnectionId { slot, generation: 0 }
 }
 
+/// The key of a path in the first site.
+fn full(path: &str) -> Vec<u8> {
+    let mut key = Vec::new();
+    Catalogue::begin_key(SiteId::default(), &mut key);
+    key.extend_from_slice(path.as_bytes());
+    key
+}
+
 impl Fixture {
     fn new(limits: CacheLimits) -> Self {
+        Self::with_rules(limits, "")
+    }
+
+    /// With the rules of one site.
+    fn with_rules(limits: CacheLimits, rules: &str) -> Self {
+        Self::prepared(limits, rules, |_| {})
+    }
+
+    fn prepared(limits: CacheLimits, rules: &str, prepare: impl FnOnce(&Path)) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Document {
+            #[serde(default)]
+            rule: Vec<RuleConfig>,
+        }
         let directory = tempfile::tempdir().unwrap();
-        let root = Arc::new(Root::open(directory.path()).unwrap());
+        prepare(directory.path());
+        let Document { rule: rules } = toml::from_str(rules).unwrap();
+        let site = SiteConfig { rules, ..SiteConfig::of_directory(directory.path()) };
+        let catalogue = Arc::new(Catalogue::open(&[site]).unwrap());
         let helpers = DiskPool::start(2, 1024).unwrap();
-        let content = Content::new(root, helpers, limits, Waker::new().unwrap());
+        let content = Content::new(catalogue, helpers, limits, Waker::new().unwrap());
         Self { directory, content }
     }
 
@@ -51,7 +83,7 @@ impl Fixture {
 
     /// What `key` leads to, waiting for a helper if need be.
     fn get(&mut self, key: &str, now: Instant) -> Arc<Resource> {
-        match self.content.lookup(key.as_bytes(), now, connection(0)) {
+        match self.content.lookup(&full(key), now, connection(0)) {
             Some(resource) => resource,
             None => self.next_answer().resource,
         }
@@ -59,9 +91,12 @@ impl Fixture {
 
     fn describe(&mut self, key: &str) -> String {
         match &*self.get(key, Instant::ZERO) {
-            Resource::File(file) => format!("file of {}", file.object.len()),
-            Resource::Directory => "directory".to_owned(),
-            Resource::Refused(status) => status.code().to_string(),
+            Resource::File(file) => format!("file of {}", file.plain.object.len()),
+            Resource::Listing(_) => "listing".to_owned(),
+            Resource::Elsewhere(elsewhere) => {
+                format!("to {}", String::from_utf8_lossy(&elsewhere.target))
+            }
+            Resource::Refused(refusal) => refusal.status.code().to_string(),
         }
     }
 }
@@ -96,10 +131,10 @@ fn keys_lead_where_the_directory_says() {
         ("a.txt/b", "404"),
         ("empty", "file of 0"),
         ("no pl\u{e9}ce?", "file of 4"),
-        ("indexed", "directory"),
+        ("indexed", "to /indexed/"),
         ("indexed/", "file of 5"),
         ("indexed/index.html", "file of 5"),
-        ("bare", "directory"),
+        ("bare", "to /bare/"),
         ("bare/", "403"),
         ("odd/", "403"),
         ("", "403"),
@@ -108,7 +143,7 @@ fn keys_lead_where_the_directory_says() {
         ("nothing/at/all", "404"),
         ("link", "file of 3"),
         ("bare/up", "file of 3"),
-        ("link-to-directory", "directory"),
+        ("link-to-directory", "to /link-to-directory/"),
         ("link-to-directory/", "file of 5"),
         ("absolute", "404"),
         ("climbs", "404"),
@@ -140,19 +175,25 @@ fn an_answer_is_cached_for_a_second_and_renewed_before_that() {
     let first = fixture.get("a", at(0));
     fixture.write("a", b"newer");
     // Within the second the old answer stands; near its end it is renewed in the background.
-    assert!(Arc::ptr_eq(&fixture.content.lookup(b"a", at(800), connection(1)).unwrap(), &first));
+    assert!(Arc::ptr_eq(
+        &fixture.content.lookup(&full("a"), at(800), connection(1)).unwrap(),
+        &first
+    ));
     assert!(fixture.content.answered().is_none());
-    assert!(Arc::ptr_eq(&fixture.content.lookup(b"a", at(950), connection(1)).unwrap(), &first));
+    assert!(Arc::ptr_eq(
+        &fixture.content.lookup(&full("a"), at(950), connection(1)).unwrap(),
+        &first
+    ));
     let renewed = fixture.next_answer();
     assert!(renewed.waiting.is_empty());
     let Resource::File(file) = &*renewed.resource else { panic!() };
-    assert_eq!(file.object.len(), 5);
-    let second = fixture.content.lookup(b"a", at(960), connection(1)).unwrap();
+    assert_eq!(file.plain.object.len(), 5);
+    let second = fixture.content.lookup(&full("a"), at(960), connection(1)).unwrap();
     assert!(Arc::ptr_eq(&second, &renewed.resource));
     // The look at 950 found the second version, so it is good until 1950 and not a moment longer.
-    assert!(fixture.content.lookup(b"a", at(1_949), connection(1)).is_some());
+    assert!(fixture.content.lookup(&full("a"), at(1_949), connection(1)).is_some());
     fixture.next_answer();
-    assert!(fixture.content.lookup(b"a", at(2_949), connection(1)).is_none());
+    assert!(fixture.content.lookup(&full("a"), at(2_949), connection(1)).is_none());
     fixture.next_answer();
 }
 
@@ -165,14 +206,14 @@ fn an_unchanged_file_keeps_its_object() {
     assert!(Arc::ptr_eq(&first, &second));
     fs::rename(fixture.directory.path().join("a"), fixture.directory.path().join("b")).unwrap();
     let gone = fixture.get("a", Instant::from_millis(10_000));
-    assert!(matches!(*gone, Resource::Refused(Status::NotFound)));
+    assert!(matches!(*gone, Resource::Refused(Refusal { status: Status::NotFound, .. })));
 }
 
 #[test]
 fn absent_files_are_cached_too_and_noticed_when_they_come() {
     let mut fixture = Fixture::new(CacheLimits::default());
     fixture.get("a", Instant::from_millis(0));
-    assert!(fixture.content.lookup(b"a", Instant::from_millis(500), connection(0)).is_some());
+    assert!(fixture.content.lookup(&full("a"), Instant::from_millis(500), connection(0)).is_some());
     fixture.write("a", b"here");
     let found = fixture.get("a", Instant::from_millis(1_000));
     assert!(matches!(*found, Resource::File(_)));
@@ -183,7 +224,7 @@ fn one_look_serves_all_who_wait_for_it() {
     let mut fixture = Fixture::new(CacheLimits::default());
     fixture.write("a", b"abc");
     for slot in 0..10 {
-        assert!(fixture.content.lookup(b"a", Instant::ZERO, connection(slot)).is_none());
+        assert!(fixture.content.lookup(&full("a"), Instant::ZERO, connection(slot)).is_none());
     }
     let answered = fixture.next_answer();
     assert_eq!(answered.waiting, (0..10).map(connection).collect::<Vec<_>>());
@@ -196,7 +237,7 @@ fn more_looks_than_may_be_under_way_are_all_answered() {
     let mut fixture = Fixture::new(CacheLimits::default());
     for number in 0..1_000u32 {
         let key = format!("nothing-{number}");
-        let found = fixture.content.lookup(key.as_bytes(), Instant::ZERO, connection(number));
+        let found = fixture.content.lookup(&full(&key), Instant::ZERO, connection(number));
         assert!(found.is_none());
     }
     let mut waiting: Vec<u32> = (0..1_000).map(|_| fixture.next_answer().waiting[0].slot).collect();
@@ -234,8 +275,13 @@ fn an_unreadable_file_is_forbidden() {
 
 #[test]
 fn a_root_that_cannot_be_read_says_so() {
-    let error = Root::open("/nowhere/at all".as_ref()).unwrap_err();
+    let error = Catalogue::of_directory("/nowhere/at all".as_ref()).unwrap_err();
     assert!(error.to_string().contains("/nowhere/at all cannot be served: No such file"));
     let file = tempfile::NamedTempFile::new().unwrap();
-    assert!(Root::open(file.path()).unwrap_err().to_string().contains("Not a directory"));
+    assert!(
+        Catalogue::of_directory(file.path()).unwrap_err().to_string().contains("Not a directory")
+    );
 }
+
+#[path = "rule_tests.rs"]
+mod rules;

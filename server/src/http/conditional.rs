@@ -7,10 +7,28 @@ use super::{Conditions, Field};
 /// What a representation is compared by.
 #[derive(Clone, Copy, Debug)]
 pub struct Validators<'a> {
-    /// The strong entity tag, with its quotes.
-    pub etag: &'a [u8],
+    /// The entity tag.
+    pub etag: Tag<'a>,
     /// Time of the last change, in whole seconds.
     pub last_modified: SystemTime,
+}
+
+/// An entity tag of ours (RFC 9110 §8.8.3). An empty one stands for none: only `*` matches it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tag<'a> {
+    /// With its quotes; empty for none.
+    opaque: &'a [u8],
+    is_weak: bool,
+}
+
+impl<'a> Tag<'a> {
+    /// The tag that is written so.
+    pub fn of(text: &'a [u8]) -> Self {
+        match text.strip_prefix(b"W/") {
+            Some(opaque) => Self { opaque, is_weak: true },
+            None => Self { opaque: text, is_weak: false },
+        }
+    }
 }
 
 /// What the conditions of a GET or HEAD come to.
@@ -62,7 +80,9 @@ pub fn evaluate(conditions: &Conditions<'_>, validators: Validators<'_>) -> Verd
 fn range_applies(field: Field<'_>, validators: Validators<'_>) -> bool {
     match field {
         Field::Absent => true,
-        Field::Once(value) if value.starts_with(b"\"") => value == validators.etag,
+        Field::Once(value) if value.starts_with(b"\"") => {
+            value == validators.etag.opaque && !validators.etag.is_weak
+        }
         field => date(field) == Some(validators.last_modified),
     }
 }
@@ -78,10 +98,10 @@ enum Comparison {
     Weak,
 }
 
-/// Whether a list of entity tags, or `*`, matches our (strong) `etag`. A malformed list matches up to
+/// Whether a list of entity tags, or `*`, matches our `etag`. A malformed list matches up to
 /// where it is malformed. A field that came several times matches nothing, which costs the client no
 /// more than the bytes it could have saved.
-fn matches(field: Field<'_>, etag: &[u8], comparison: Comparison) -> bool {
+fn matches(field: Field<'_>, etag: Tag<'_>, comparison: Comparison) -> bool {
     let Field::Once(mut rest) = field else { return false };
     if rest == b"*" {
         return true;
@@ -97,7 +117,8 @@ fn matches(field: Field<'_>, etag: &[u8], comparison: Comparison) -> bool {
             None => (false, rest),
         };
         let Some(len) = tag_len(tag) else { return false };
-        if &tag[..len] == etag && !(is_weak && comparison == Comparison::Strong) {
+        let is_weak = is_weak || etag.is_weak;
+        if &tag[..len] == etag.opaque && !(is_weak && comparison == Comparison::Strong) {
             return true;
         }
         rest = &tag[len..];
@@ -120,6 +141,10 @@ mod tests {
     const AFTER: &str = "Sat, 21 Nov 2026 05:40:02 GMT";
 
     fn judge(fields: &[(&str, &'static str)]) -> Verdict {
+        judge_tagged("\"a-1\"", fields)
+    }
+
+    fn judge_tagged(tag: &str, fields: &[(&str, &'static str)]) -> Verdict {
         let mut conditions = Conditions::default();
         for (name, value) in fields {
             let field = match *name {
@@ -134,7 +159,7 @@ mod tests {
             *field = if repeated { Field::Repeated } else { Field::Once(value.as_bytes()) };
         }
         let last_modified = httpdate::parse_http_date(CHANGED).unwrap();
-        evaluate(&conditions, Validators { etag: b"\"a-1\"", last_modified })
+        evaluate(&conditions, Validators { etag: Tag::of(tag.as_bytes()), last_modified })
     }
 
     #[test]
@@ -202,6 +227,28 @@ mod tests {
         for (value, range_applies) in cases {
             assert_eq!(judge(&[("ir", value)]), Verdict::Send { range_applies: *range_applies });
         }
+    }
+
+    #[test]
+    fn a_weak_tag_of_ours_spares_the_body_but_matches_no_strong_comparison() {
+        let judge = |name, value| judge_tagged("W/\"a-1\"", &[(name, value)]);
+        assert_eq!(judge("inm", "\"a-1\""), Verdict::NotModified);
+        assert_eq!(judge("inm", "W/\"a-1\""), Verdict::NotModified);
+        assert_eq!(judge("im", "\"a-1\""), Verdict::Failed);
+        assert_eq!(judge("im", "W/\"a-1\""), Verdict::Failed);
+        assert_eq!(judge("im", "*"), SEND);
+        assert_eq!(judge("ir", "\"a-1\""), Verdict::Send { range_applies: false });
+        assert_eq!(judge("ir", "W/\"a-1\""), Verdict::Send { range_applies: false });
+    }
+
+    #[test]
+    fn without_a_tag_only_a_star_matches() {
+        let judge = |name, value| judge_tagged("", &[(name, value)]);
+        assert_eq!(judge("inm", "*"), Verdict::NotModified);
+        assert_eq!(judge("inm", "\"\""), SEND);
+        assert_eq!(judge("im", "\"\""), Verdict::Failed);
+        assert_eq!(judge("ims", AFTER), Verdict::NotModified);
+        assert_eq!(judge("ir", "\"\""), Verdict::Send { range_applies: false });
     }
 
     #[test]

@@ -5,17 +5,21 @@
 //!
 //! - `parse`: bytes to [`Request`], with the framing rules of RFC 9112; `body`: where its content ends.
 //! - `path`: a request target to the key of a file below the root.
-//! - `conditional`, `range`: what part of a representation a request asks for (RFC 9110 §13, §14).
+//! - `conditional`, `range`: what part of a representation a request asks for (RFC 9110 §13, §14);
+//!   `negotiate`: which representation (§12).
 //! - `response`: heads, written into a caller's buffer; `status`, `date`: their ingredients.
 
 mod body;
 pub mod conditional;
 pub mod date;
+pub mod negotiate;
 mod parse;
 pub mod path;
 pub mod range;
 pub mod response;
 mod status;
 
-pub use parse::{Conditions, Field, Limits, Method, Parsed, Request, parse, worth_parsing};
+pub use parse::{
+    Asker, Conditions, Field, Limits, Method, Parsed, Preferences, Request, parse, worth_parsing,
+};
 pub use status::Status;

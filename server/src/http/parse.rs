@@ -31,12 +31,15 @@ impl Limits {
 }
 
 /// What a method asks of this server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Method {
     /// GET
+    #[default]
     Get,
     /// HEAD
     Head,
+    /// OPTIONS
+    Options,
     /// A method that HTTP knows and this server does not allow.
     NotAllowed,
     /// A method that HTTP does not know.
@@ -78,13 +81,17 @@ pub struct Conditions<'a> {
     pub range: Field<'a>,
 }
 
-/// A complete request: its head is understood, its content has arrived and is skipped.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A complete request: its head is understood, its content has arrived and is skipped. The default stands
+/// for something that is none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Request<'a> {
     /// Bytes of head and content together.
     pub consumed: usize,
     /// What it asks.
     pub method: Method,
+    /// Host and port that it is for: of the target, if they stand there, else of `Host` (RFC 9112 §3.3);
+    /// empty if neither says.
+    pub authority: &'a [u8],
     /// Path of the target, percent-encoded as it came. Empty where the target has none (`*`, or the
     /// authority of a CONNECT).
     pub path: &'a [u8],
@@ -98,10 +105,34 @@ pub struct Request<'a> {
     pub is_last: bool,
     /// Conditions and range.
     pub conditions: Conditions<'a>,
+    /// What the client would rather have.
+    pub preferences: Preferences<'a>,
+    /// Whose page asks.
+    pub asker: Asker<'a>,
+}
+
+/// The header fields that say whose page asks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Asker<'a> {
+    /// `Origin` (RFC 6454 §7)
+    pub origin: Field<'a>,
+    /// Whether a browser asks, by OPTIONS, what a page of that origin may ask:
+    /// `Access-Control-Request-Method` is there.
+    pub is_preflight: bool,
+}
+
+/// The header fields that choose between representations.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Preferences<'a> {
+    /// `Accept`
+    pub accept: Field<'a>,
+    /// `Accept-Encoding`
+    pub accept_encoding: Field<'a>,
 }
 
 /// What the bytes at the front of a connection are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack for as long as the request")]
 pub enum Parsed<'a> {
     /// The beginning of a request.
     Partial,
@@ -187,6 +218,9 @@ struct Fields<'a> {
     wants_close: bool,
     wants_keep_alive: bool,
     conditions: Conditions<'a>,
+    preferences: Preferences<'a>,
+    origin: Field<'a>,
+    request_method: Field<'a>,
 }
 
 impl<'a> Fields<'a> {
@@ -204,7 +238,11 @@ impl<'a> Fields<'a> {
         let (known, field) = match name.len() {
             4 => ("host", &mut self.host),
             5 => ("range", &mut conditions.range),
-            6 => ("expect", &mut self.expect),
+            6 => match name.as_bytes()[0] | 0x20 {
+                b'e' => ("expect", &mut self.expect),
+                b'a' => ("accept", &mut self.preferences.accept),
+                _ => ("origin", &mut self.origin),
+            },
             8 if name.as_bytes()[3].eq_ignore_ascii_case(&b'm') => {
                 ("if-match", &mut conditions.if_match)
             }
@@ -212,11 +250,13 @@ impl<'a> Fields<'a> {
             10 if name.eq_ignore_ascii_case("connection") => return self.take_connection(value),
             13 => ("if-none-match", &mut conditions.if_none_match),
             14 => ("content-length", &mut self.content_length),
+            15 => ("accept-encoding", &mut self.preferences.accept_encoding),
             17 if name.as_bytes()[0].eq_ignore_ascii_case(&b'i') => {
                 ("if-modified-since", &mut conditions.if_modified_since)
             }
             17 => ("transfer-encoding", &mut self.transfer_encoding),
             19 => ("if-unmodified-since", &mut conditions.if_unmodified_since),
+            29 => ("access-control-request-method", &mut self.request_method),
             _ => return,
         };
         if name.eq_ignore_ascii_case(known) {
@@ -243,8 +283,8 @@ fn request<'a>(
     let is_1_1 = raw.version == Some(1);
     let framing = framing(&fields, is_1_1)?;
     check_host(fields.host, is_1_1)?;
-    let method = method(raw.method.unwrap_or_default());
-    let (path, query) = target(raw.path.unwrap_or_default().as_bytes(), method)?;
+    let name = raw.method.unwrap_or_default();
+    let target = target(raw.path.unwrap_or_default().as_bytes(), name)?;
 
     let mut keep_alive =
         if is_1_1 { !fields.wants_close } else { fields.wants_keep_alive && !fields.wants_close };
@@ -268,13 +308,22 @@ fn request<'a>(
     };
     Ok(Parsed::Complete(Request {
         consumed: head_len + body_len,
-        method,
-        path,
-        query,
+        method: method(name),
+        authority: target.authority.unwrap_or(match fields.host {
+            Field::Once(host) => host,
+            Field::Absent | Field::Repeated => b"",
+        }),
+        path: target.path,
+        query: target.query,
         is_1_1,
         keep_alive,
         is_last,
         conditions: fields.conditions,
+        preferences: fields.preferences,
+        asker: Asker {
+            origin: fields.origin,
+            is_preflight: fields.request_method != Field::Absent,
+        },
     }))
 }
 
@@ -339,33 +388,46 @@ fn method(name: &str) -> Method {
     match name {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
-        "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" => Method::NotAllowed,
+        "OPTIONS" => Method::Options,
+        "POST" | "PUT" | "DELETE" | "CONNECT" | "TRACE" | "PATCH" => Method::NotAllowed,
         _ => Method::Unknown,
     }
 }
 
-/// Path and query of a request target (RFC 9112 §3.2).
-fn target(target: &[u8], method: Method) -> Result<(&[u8], &[u8]), Status> {
+/// A request target in its pieces.
+struct Target<'a> {
+    /// If it stands there.
+    authority: Option<&'a [u8]>,
+    path: &'a [u8],
+    query: &'a [u8],
+}
+
+/// The pieces of a request target (RFC 9112 §3.2).
+fn target<'a>(target: &'a [u8], method: &str) -> Result<Target<'a>, Status> {
     if !target.iter().all(u8::is_ascii_graphic) || target.contains(&b'#') {
         return Err(Status::BadRequest);
     }
-    let path_and_query = if target.starts_with(b"/") {
-        target
+    let (authority, path_and_query) = if target.starts_with(b"/") {
+        (None, target)
     } else if let Some(rest) = strip_scheme(target) {
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
         let (authority, path_and_query) = rest.split_at(end);
         if !is_authority(authority) {
             return Err(Status::BadRequest);
         }
-        path_and_query
-    } else if matches!(method, Method::Get | Method::Head) {
-        return Err(Status::BadRequest);
+        (Some(authority), path_and_query)
     } else {
-        return Ok((b"", b""));
+        return match method {
+            "OPTIONS" if target == b"*" => Ok(Target { authority: None, path: b"", query: b"" }),
+            "CONNECT" if target.contains(&b':') && is_authority(target) => {
+                Ok(Target { authority: Some(target), path: b"", query: b"" })
+            }
+            _ => Err(Status::BadRequest),
+        };
     };
     let end = memchr::memchr(b'?', path_and_query).unwrap_or(path_and_query.len());
     let (path, query) = path_and_query.split_at(end);
-    Ok((if path.is_empty() { b"/" } else { path }, query))
+    Ok(Target { authority, path: if path.is_empty() { b"/" } else { path }, query })
 }
 
 fn strip_scheme(target: &[u8]) -> Option<&[u8]> {

@@ -39,7 +39,7 @@ fn check(cases: &[(&'static [u8], Outcome)]) {
 
 #[test]
 fn requests_are_understood() {
-    use Method::{Get, Head, NotAllowed, Unknown};
+    use Method::{Get, Head, NotAllowed, Options, Unknown};
     use Outcome::Taken;
     check(&[
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Get, "/", "", true)),
@@ -72,7 +72,9 @@ fn requests_are_understood() {
         (b"GET https://a HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Get, "/", "", true)),
         (b"GET http://a?q HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Get, "/", "?q", true)),
         (b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", Taken(NotAllowed, "/", "", true)),
-        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Taken(NotAllowed, "", "", true)),
+        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Options, "", "", true)),
+        (b"OPTIONS /x HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Options, "/x", "", true)),
+        (b"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Options, "/", "", true)),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", Taken(NotAllowed, "", "", true)),
         (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Unknown, "/", "", true)),
         (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", Taken(Unknown, "/", "", true)),
@@ -192,6 +194,11 @@ fn what_could_be_read_in_two_ways_is_refused() {
         b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PUT * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS ** HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"CONNECT u@a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -272,6 +279,32 @@ fn fields_are_found_whatever_their_case() {
         range: Field::Once(b"bytes=1-"),
     };
     assert_eq!(request.conditions, expected);
+}
+
+#[test]
+fn the_authority_is_the_targets_or_else_the_hosts() {
+    let authority = |bytes: &'static [u8]| match parse(bytes, &LIMITS) {
+        Parsed::Complete(request) => std::str::from_utf8(request.authority).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(authority(b"GET / HTTP/1.1\r\nHost: a:81\r\n\r\n"), "a:81");
+    assert_eq!(authority(b"GET http://b:82/x HTTP/1.1\r\nHost: a:81\r\n\r\n"), "b:82");
+    assert_eq!(authority(b"GET / HTTP/1.0\r\n\r\n"), "");
+    assert_eq!(authority(b"GET / HTTP/1.1\r\nHost:\r\n\r\n"), "");
+}
+
+#[test]
+fn preferences_and_origin_are_found() {
+    let bytes = b"OPTIONS / HTTP/1.1\r\nHost: a\r\naccept: text/html\r\nACCEPT-ENCODING: br\r\n\
+        oRIGIN: https://b\r\nAccess-Control-Request-Method: GET\r\nAccent: x\r\n\r\n";
+    let Parsed::Complete(request) = parse(bytes, &LIMITS) else { panic!() };
+    let expected =
+        Preferences { accept: Field::Once(b"text/html"), accept_encoding: Field::Once(b"br") };
+    assert_eq!(request.preferences, expected);
+    assert_eq!(
+        (request.asker.origin, request.asker.is_preflight),
+        (Field::Once(b"https://b"), true)
+    );
 }
 
 #[test]

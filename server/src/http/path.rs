@@ -7,26 +7,18 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::Status;
 
-/// What becomes of names that start with a dot.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Dotfiles {
-    /// They are names like others.
-    #[default]
-    Serve,
-    /// They are not there, but for `.well-known` at the top (RFC 8615).
-    Hide,
-}
-
-/// Decodes `path` (which starts with a slash) into `key`, whose old content is lost. Runs of slashes
-/// count as one.
+/// Decodes `path` (which starts with a slash) and appends it to `key`. Runs of slashes count as one.
 ///
 /// # Errors
 ///
 /// 400 for a malformed escape, a NUL, or a `.` or `..` segment, which no well-behaved client sends;
-/// 404 for a hidden name, or an encoded slash, which no file name can contain.
-pub fn canonicalize(path: &[u8], dotfiles: Dotfiles, key: &mut Vec<u8>) -> Result<(), Status> {
-    key.clear();
+/// 404 for an encoded slash, which no file name can contain.
+pub fn canonicalize(path: &[u8], key: &mut Vec<u8>) -> Result<(), Status> {
     let path = path.strip_prefix(b"/").ok_or(Status::BadRequest)?;
+    if is_canonical(path) {
+        key.extend_from_slice(path);
+        return Ok(());
+    }
     let mut verdict = Ok(());
     for segment in path.split(|&byte| byte == b'/') {
         if segment.is_empty() {
@@ -34,12 +26,9 @@ pub fn canonicalize(path: &[u8], dotfiles: Dotfiles, key: &mut Vec<u8>) -> Resul
         }
         let start = key.len();
         decode(segment, key)?;
-        let name = &key[start..];
-        match name {
+        match &key[start..] {
             b"." | b".." => return Err(Status::BadRequest),
-            b".well-known" if start == 0 => {}
             // A 400 further on still counts.
-            [b'.', ..] if dotfiles == Dotfiles::Hide => verdict = Err(Status::NotFound),
             name if name.contains(&b'/') => verdict = Err(Status::NotFound),
             _ => {}
         }
@@ -49,6 +38,26 @@ pub fn canonicalize(path: &[u8], dotfiles: Dotfiles, key: &mut Vec<u8>) -> Resul
         key.pop();
     }
     verdict
+}
+
+/// Whether a path without its first slash is its own key. Most are.
+fn is_canonical(path: &[u8]) -> bool {
+    let mut before = b'/';
+    for &byte in path {
+        if matches!(byte, b'%' | 0) || (before == b'/' && matches!(byte, b'/' | b'.')) {
+            return false;
+        }
+        before = byte;
+    }
+    true
+}
+
+/// Whether a name in `key` starts with a dot, but for `.well-known` at the top (RFC 8615).
+pub fn is_hidden(key: &[u8]) -> bool {
+    let mut names = key.split(|&byte| byte == b'/');
+    let first = names.next().unwrap_or_default();
+    let is_hidden = |name: &[u8]| name.starts_with(b".");
+    (is_hidden(first) && first != b".well-known") || names.any(is_hidden)
 }
 
 /// Appends the percent-decoded `segment`.
@@ -90,15 +99,14 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Appends the target that leads to the directory `key` with its slash, and the query.
+/// Appends the target that leads to the directory `key` with its slash.
 ///
 /// It is made from the key rather than from the path as it came: with runs of slashes gone it cannot
 /// be taken for another host (`//host/`).
-pub fn write_directory_target(key: &[u8], query: &[u8], out: &mut Vec<u8>) {
+pub fn write_directory_target(key: &[u8], out: &mut Vec<u8>) {
     out.push(b'/');
     encode(key, out);
     out.push(b'/');
-    out.extend_from_slice(query);
 }
 
 /// Appends a decoded path as it stands in an address.
@@ -110,28 +118,35 @@ pub fn encode(path: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Component, Path};
+    use std::{
+        ffi::OsStr,
+        os::unix::ffi::OsStrExt,
+        path::{Component, Path},
+    };
 
     use percent_encoding::percent_decode;
     use proptest::prelude::*;
 
     use super::*;
 
+    /// The key of a path, where no name in it is hidden.
+    fn visible(path: &[u8]) -> Result<Vec<u8>, Status> {
+        let mut key = Vec::new();
+        canonicalize(path, &mut key)?;
+        if is_hidden(&key) { Err(Status::NotFound) } else { Ok(key) }
+    }
+
     fn canonical(path: &str) -> Result<String, u16> {
-        let mut key = b"left over".to_vec();
-        canonicalize(path.as_bytes(), Dotfiles::Hide, &mut key).map_err(Status::code)?;
+        let key = visible(path.as_bytes()).map_err(Status::code)?;
         Ok(String::from_utf8_lossy(&key).into_owned())
     }
 
     #[test]
-    fn names_with_a_leading_dot_are_like_others_unless_they_are_hidden() {
-        let mut key = Vec::new();
-        for (path, expected) in [("/.git/x", ".git/x"), ("/a/%2elock", "a/.lock")] {
-            assert!(canonicalize(path.as_bytes(), Dotfiles::Serve, &mut key).is_ok());
+    fn a_key_is_appended() {
+        for (path, expected) in [("/.git/x", "k.git/x"), ("/a/%2elock", "ka/.lock"), ("/b", "kb")] {
+            let mut key = b"k".to_vec();
+            assert!(canonicalize(path.as_bytes(), &mut key).is_ok());
             assert_eq!(key, expected.as_bytes());
-        }
-        for path in ["/.", "/..", "/a/%2e%2e"] {
-            assert!(canonicalize(path.as_bytes(), Dotfiles::Serve, &mut key).is_err());
         }
     }
 
@@ -206,16 +221,16 @@ mod tests {
 
     #[test]
     fn a_redirect_never_leaves_the_host() {
-        let target = |key: &[u8], query: &[u8]| {
+        let target = |key: &[u8]| {
             let mut out = Vec::new();
-            write_directory_target(key, query, &mut out);
+            write_directory_target(key, &mut out);
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(target(b"a/b", b""), "/a/b/");
-        assert_eq!(target(b"a b", b"?x=1"), "/a%20b/?x=1");
-        assert_eq!(target("\u{e9}".as_bytes(), b""), "/%C3%A9/");
-        assert_eq!(target(b"\\evil.example", b""), "/%5Cevil.example/");
-        assert_eq!(target(b"a\r\nSet-Cookie: x", b""), "/a%0D%0ASet-Cookie:%20x/");
+        assert_eq!(target(b"a/b"), "/a/b/");
+        assert_eq!(target(b"a b"), "/a%20b/");
+        assert_eq!(target("\u{e9}".as_bytes()), "/%C3%A9/");
+        assert_eq!(target(b"\\evil.example"), "/%5Cevil.example/");
+        assert_eq!(target(b"a\r\nSet-Cookie: x"), "/a%0D%0ASet-Cookie:%20x/");
     }
 
     /// What the path means by plainer rules; `None` where it must be refused.
@@ -241,12 +256,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_key_never_climbs(path in "/(%2[eEfF]|%00|[./%a-c0-9]){0,24}") {
-            let mut key = Vec::new();
-            if canonicalize(path.as_bytes(), Dotfiles::Hide, &mut key).is_ok() {
-                let key = String::from_utf8(key).unwrap();
-                let all_normal =
-                    Path::new(&key).components().all(|part| matches!(part, Component::Normal(_)));
-                prop_assert!(all_normal && !key.starts_with('/') && !key.contains('\0'), "{}", key);
+            if let Ok(key) = visible(path.as_bytes()) {
+                let mut parts = Path::new(OsStr::from_bytes(&key)).components();
+                prop_assert!(parts.all(|part| matches!(part, Component::Normal(_))), "{:?}", key);
+                prop_assert!(!key.starts_with(b"/") && !key.contains(&0), "{:?}", key);
             }
         }
 
@@ -254,20 +267,16 @@ mod tests {
         fn decoding_agrees_with_the_oracle(
             path in "/(%2[eEfF0]|%00|%6[1-9]|[./ab\u{e9}]|\\.well-known){0,16}",
         ) {
-            let mut key = Vec::new();
-            let verdict = canonicalize(path.as_bytes(), Dotfiles::Hide, &mut key);
-            prop_assert_eq!(verdict.ok().map(|()| key), oracle(path.as_bytes()), "{}", path);
+            prop_assert_eq!(visible(path.as_bytes()).ok(), oracle(path.as_bytes()), "{}", path);
         }
 
         #[test]
         fn a_redirect_leads_back_to_its_key(names in proptest::collection::vec("[^/\0.][^/\0]{0,6}", 1..4)) {
             let key = names.join("/").into_bytes();
             let mut target = Vec::new();
-            write_directory_target(&key, b"", &mut target);
+            write_directory_target(&key, &mut target);
             prop_assert!(target.is_ascii());
-            let mut back = Vec::new();
-            prop_assert!(canonicalize(&target, Dotfiles::Hide, &mut back).is_ok());
-            prop_assert_eq!(back, [key.as_slice(), b"/"].concat());
+            prop_assert_eq!(visible(&target), Ok([key.as_slice(), b"/"].concat()));
         }
     }
 }

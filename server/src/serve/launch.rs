@@ -17,7 +17,7 @@ use super::{RunningShard, Server, xdp::Behind};
 use crate::{
     access_log::{AccessLog, Recorder},
     config::Config,
-    content::{Content, Root},
+    content::{Catalogue, Content},
     counters::Counters,
     failure::Failure,
     service::Service,
@@ -41,7 +41,7 @@ pub(super) trait Summarize {
 /// What all shards share while they are started.
 pub(super) struct Launch<'a> {
     config: &'a Config,
-    root: Arc<Root>,
+    catalogue: Arc<Catalogue>,
     pub(super) helpers: DiskPool,
     clock: Clock,
     stop: Stop,
@@ -51,9 +51,9 @@ pub(super) struct Launch<'a> {
 }
 
 impl<'a> Launch<'a> {
-    /// Opens the root and starts the helpers.
+    /// Opens what is served and starts the helpers.
     pub(super) fn new(config: &'a Config) -> Result<Self, Failure> {
-        let root = Arc::new(Root::open(&config.live.root)?);
+        let catalogue = Arc::new(Catalogue::open(&config.live.sites)?);
         let queue = QUEUED_JOBS_EACH * config.cores.len().max(1);
         let helpers = DiskPool::start(config.disk_threads, queue)
             .map_err(|source| Failure::System { what: "start helper threads", source })?;
@@ -63,7 +63,7 @@ impl<'a> Launch<'a> {
             access_log.transpose().map_err(|error| Failure::Other(error.to_string()))?;
         Ok(Self {
             config,
-            root,
+            catalogue,
             helpers,
             access_log,
             clock: Clock::start(),
@@ -103,7 +103,7 @@ impl<'a> Launch<'a> {
         let (report, reported) = crossbeam_channel::bounded(1);
         let seed = Seed {
             config: self.config.clone(),
-            root: Arc::clone(&self.root),
+            catalogue: Arc::clone(&self.catalogue),
             helpers: self.helpers.clone(),
             clock: self.clock,
             counters: Arc::clone(&counters),
@@ -180,7 +180,7 @@ fn spawn(
 /// What a shard is made of, on its way to its thread.
 struct Seed {
     config: Config,
-    root: Arc<Root>,
+    catalogue: Arc<Catalogue>,
     helpers: DiskPool,
     clock: Clock,
     counters: Arc<Counters>,
@@ -198,9 +198,8 @@ impl Seed {
         let (transport, told) = build(now)?;
         let waker = transport.waker();
         let live = &self.config.live;
-        let content = Content::new(self.root, self.helpers, live.cache, waker.clone());
-        let service =
-            Service::new(content, live.limits, now, SystemTime::now()).with_dotfiles(live.dotfiles);
+        let content = Content::new(self.catalogue, self.helpers, live.cache, waker.clone());
+        let service = Service::new(content, live.limits, now, SystemTime::now());
         let limits = ConnectionLimits {
             connections: self.config.connections,
             per_source: self.config.connections_per_source,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use crossbeam_channel::RecvTimeoutError;
 
 use super::{LAST_MOMENTS, Server, descriptors};
-use crate::{config::Config, content::Root, failure::Failure, shard::change::Change};
+use crate::{config::Config, content::Catalogue, failure::Failure, shard::change::Change};
 
 impl Server {
     /// Has every shard go on with the live part of `config`, and returns when all have. No connection is
@@ -32,11 +32,10 @@ impl Server {
                 self.request_bytes
             )));
         }
-        let root = Arc::new(Root::open(&live.root)?);
+        let catalogue = Arc::new(Catalogue::open(&live.sites)?);
         let (taken, all_taken) = crossbeam_channel::bounded(0);
         let change = Change {
-            root,
-            dotfiles: live.dotfiles,
+            catalogue,
             limits: live.limits,
             cache: live.cache,
             timeouts: live.timeouts,

@@ -24,6 +24,7 @@ use super::{
     Effect, Key, Setting, SiteSettings, Value,
     value::{Bytes, Number, NumberList, Time, Timeout, words},
 };
+use crate::site::config::Dotfiles;
 
 words! {
     /// Whose TCP carries the connections.
@@ -157,8 +158,11 @@ keys! {
     "Serving" {
         /// Directory to serve. Nothing outside it is ever sent.
         root: Option<PathBuf> = "", AtReload;
-        /// Answer 404 for names that start with a dot, such as `.git`, but for `/.well-known`.
-        hide_dotfiles: bool = "false", AtReload;
+        /// Names that start with a dot, such as `.git`: `hide` answers 404, but for `/.well-known`; `serve`
+        /// treats them like others.
+        dotfiles: Dotfiles = "hide", AtReload;
+        /// List directories that have no index.html, as HTML or, for programs that ask for it, JSON.
+        listing: bool = "false", AtReload;
         /// Whose TCP carries the connections. `auto`: the user-level stack if an interface is named, and
         /// the kernel's otherwise. Where the user-level stack cannot be had, the kernel's serves those of
         /// the addresses that it has, unless --require-xdp is set.

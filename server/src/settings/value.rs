@@ -10,6 +10,8 @@ use std::{
 
 use pagewire_stack::Prefix;
 
+use crate::site::config::Dotfiles;
+
 /// A value of a key. It is read from text wherever it comes from: a flag, the environment, a file.
 pub trait Value: Sized + Clone + PartialEq + fmt::Debug {
     /// What stands for it in the help.
@@ -49,6 +51,23 @@ impl Value for bool {
 
     fn write(&self) -> Option<toml::Value> {
         Some((*self).into())
+    }
+}
+
+impl Value for Dotfiles {
+    const PLACEHOLDER: &'static str = "WORD";
+    const WORDS: &'static [&'static str] = &["hide", "serve"];
+
+    fn read(texts: &[&str]) -> Result<Self, String> {
+        match one(texts)? {
+            "hide" => Ok(Self::Hide),
+            "serve" => Ok(Self::Serve),
+            _ => Err("must be hide or serve".to_owned()),
+        }
+    }
+
+    fn write(&self) -> Option<toml::Value> {
+        Some(Self::WORDS[*self as usize].into())
     }
 }
 

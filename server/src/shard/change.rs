@@ -13,8 +13,8 @@ use pagewire_stack::Transport;
 
 use super::{Shard, Timeouts, connection::Reading};
 use crate::{
-    content::{CacheLimits, Root},
-    http::{Limits, path::Dotfiles},
+    content::{CacheLimits, Catalogue},
+    http::Limits,
 };
 
 /// Changes that may wait for one shard.
@@ -24,9 +24,7 @@ const MOST_WAITING: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Change {
     /// What is served.
-    pub root: Arc<Root>,
-    /// What becomes of names that start with a dot.
-    pub dotfiles: Dotfiles,
+    pub catalogue: Arc<Catalogue>,
     /// How much of a request is accepted, no more than the transport has room for.
     pub limits: Limits,
     /// What each core keeps open.

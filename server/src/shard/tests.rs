@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    content::{CacheLimits, Content, Root},
+    content::{CacheLimits, Catalogue, Content},
     http::Limits,
 };
 
@@ -131,9 +131,9 @@ impl Fixture {
         fs::create_dir(directory.path().join("b")).unwrap();
         fs::write(directory.path().join("b/index.html"), "index").unwrap();
         let waker = Waker::new().unwrap();
-        let root = Arc::new(Root::open(directory.path()).unwrap());
+        let catalogue = Arc::new(Catalogue::of_directory(directory.path()).unwrap());
         let helpers = DiskPool::start(1, 64).unwrap();
-        let content = Content::new(root, helpers, CacheLimits::default(), waker.clone());
+        let content = Content::new(catalogue, helpers, CacheLimits::default(), waker.clone());
         let now = Instant::from_millis(1_000);
         let service = Service::new(content, Limits::default(), now, SystemTime::now());
         let transport =

@@ -5,8 +5,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use clap::ValueEnum;
 use serde::Deserialize;
+
+pub use crate::http::negotiate::Coding;
 
 /// A directory served under some host names.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -125,7 +126,7 @@ const fn moved_permanently() -> u16 {
 }
 
 /// What becomes of names that start with a dot.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dotfiles {
     /// They are not there, but for `/.well-known` (RFC 8615).
@@ -148,41 +149,6 @@ pub enum Symlinks {
     Owner,
     /// All of them, also out of the root.
     Follow,
-}
-
-/// A content coding (RFC 9110 §8.4.1) whose files may lie beside a file.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Coding {
-    /// Brotli (RFC 7932), `.br`.
-    Br,
-    /// Zstandard (RFC 8878), `.zst`.
-    Zstd,
-    /// Gzip (RFC 1952), `.gz`.
-    Gzip,
-}
-
-impl Coding {
-    /// All of them, in the order in which they are preferred.
-    pub const ALL: [Self; 3] = [Self::Br, Self::Zstd, Self::Gzip];
-
-    /// Its name in header fields.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Br => "br",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-        }
-    }
-
-    /// What the name of a coded file ends in.
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::Br => ".br",
-            Self::Zstd => ".zst",
-            Self::Gzip => ".gz",
-        }
-    }
 }
 
 /// What entity tags promise (RFC 9110 §8.8.1).

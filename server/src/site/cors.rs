@@ -35,13 +35,11 @@ impl Cors {
         let line = |out: &mut String, name: &str, value: &str| {
             let _ = write!(out, "Access-Control-{name}: {value}\r\n");
         };
-        for out in [&mut response, &mut preflight] {
-            if is_for_all {
-                line(out, "Allow-Origin", "*");
-            }
-            if config.credentials {
-                line(out, "Allow-Credentials", "true");
-            }
+        if is_for_all {
+            line(&mut response, "Allow-Origin", "*");
+        }
+        if config.credentials {
+            line(&mut response, "Allow-Credentials", "true");
         }
         if !config.expose.is_empty() {
             line(&mut response, "Expose-Headers", &config.expose.join(", "));
@@ -73,12 +71,12 @@ impl Cors {
         origins.iter().any(|allowed| origin.eq_ignore_ascii_case(allowed))
     }
 
-    /// The other fields of a response that may be read.
+    /// The other fields of all responses.
     pub fn response_fields(&self) -> &[u8] {
         &self.response
     }
 
-    /// The other fields of the answer to a preflight request that is allowed.
+    /// Further fields of the answer to a preflight request that is allowed.
     pub fn preflight_fields(&self) -> &[u8] {
         &self.preflight
     }

@@ -48,6 +48,11 @@ impl Site {
         self.rules.policy(path)
     }
 
+    /// What holds for all paths.
+    pub fn everywhere(&self) -> Policy<'_> {
+        self.rules.everywhere()
+    }
+
     /// The files of all error pages, as paths below the root. Some may come twice.
     pub fn error_pages(&self) -> impl Iterator<Item = &str> {
         self.rules.error_pages()

@@ -84,6 +84,29 @@ pub struct Policy<'a> {
 
 const SERVER: (&str, &str) = ("Server", "pagewire");
 
+/// What holds where no rule says anything.
+impl Default for Policy<'_> {
+    fn default() -> Self {
+        Self {
+            redirect: None,
+            index: default_index(),
+            listing: false,
+            dotfiles: Dotfiles::default(),
+            symlinks: Symlinks::default(),
+            etag: EtagKind::default(),
+            cache_control: "",
+            cors: None,
+            last_modified: true,
+            accept_ranges: true,
+            headers: vec![SERVER],
+            codings: &Coding::ALL,
+            charset: "utf-8",
+            types: Vec::new(),
+            error_pages: Vec::new(),
+        }
+    }
+}
+
 impl Policy<'_> {
     /// The media type of a file.
     pub fn media_type(&self, name: &[u8]) -> String {
@@ -137,24 +160,17 @@ impl Rules {
         for pattern in self.patterns.matches(as_path(path)) {
             applies[self.owners[pattern]] = true;
         }
-        let mut policy = Policy {
-            redirect: None,
-            index: default_index(),
-            listing: false,
-            dotfiles: Dotfiles::default(),
-            symlinks: Symlinks::default(),
-            etag: EtagKind::default(),
-            cache_control: "",
-            cors: None,
-            last_modified: true,
-            accept_ranges: true,
-            headers: vec![SERVER],
-            codings: &Coding::ALL,
-            charset: "utf-8",
-            types: Vec::new(),
-            error_pages: Vec::new(),
-        };
-        let rules = self.list.iter().zip(applies).filter(|(_, applies)| *applies);
+        self.combine(&applies)
+    }
+
+    /// What holds for all paths.
+    pub fn everywhere(&self) -> Policy<'_> {
+        self.combine(&self.list.iter().map(|rule| rule.is_for_all).collect::<Vec<_>>())
+    }
+
+    fn combine(&self, applies: &[bool]) -> Policy<'_> {
+        let mut policy = Policy::default();
+        let rules = self.list.iter().zip(applies).filter(|(_, applies)| **applies);
         for (rule, _) in rules {
             rule.apply(&mut policy);
         }

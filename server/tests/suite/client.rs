@@ -78,7 +78,7 @@ impl Client {
         let head: Vec<u8> = self.buffer.drain(..head_len).collect();
         let (status, fields) = parse_head(&head);
         let mut response = Response { status, fields, body: Vec::new() };
-        if content == Content::Follows && status != 304 {
+        if content == Content::Follows && !matches!(status, 204 | 304) {
             let len = response.field("content-length").expect("a length").parse().unwrap();
             response.body = self.bytes(len);
         }

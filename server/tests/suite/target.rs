@@ -56,7 +56,7 @@ impl Running {
         let root = directory.path().to_str().unwrap();
         let times =
             ["--head-timeout=1s", "--idle-timeout=4s", "--send-timeout=3s", "--drain-timeout=5s"];
-        let words = ["pagewire", "serve", root, "--hide-dotfiles"].into_iter().chain(times);
+        let words = ["pagewire", "serve", root].into_iter().chain(times);
         let config = Config::of_command_line(words.chain(flags.iter().copied())).unwrap();
         let server = Server::start(&config).unwrap();
         Self { server, directory }

@@ -72,7 +72,7 @@ impl Serving {
         let log = scratch.join(format!("{}.log", transport.name()));
         let output = File::create(&log)?;
         let mut command = lab.command(Side::Server, &pagewire.to_string_lossy());
-        command.arg("serve").arg(root).args(transport.arguments());
+        command.arg("serve").arg(root).args(["--dotfiles", "serve"]).args(transport.arguments());
         // A Ctrl-C in the terminal is ours to act on.
         command.process_group(0);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
