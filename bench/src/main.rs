@@ -1,5 +1,6 @@
 //! `pagewire-bench`: what the parts of Pagewire, and the machine under them, can do.
 
+mod all;
 mod client;
 mod compare;
 mod cpu;
@@ -37,6 +38,7 @@ enum Measurement {
     Ladder(ladder::Options),
     Syscalls(syscalls::Options),
     Wan(wan::Options),
+    All(all::Options),
     /// A server of the ladder, started by it
     #[command(hide = true)]
     Rung(ladder::RungOptions),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Measurement::Ladder(options) => ladder::run(&options).map_err(Into::into),
         Measurement::Syscalls(options) => syscalls::run(&options).map_err(Into::into),
         Measurement::Wan(options) => wan::run(&options).map_err(Into::into),
+        Measurement::All(options) => all::run(&options).map_err(Into::into),
         Measurement::Rung(options) => ladder::run_rung(options).map_err(Into::into),
         Measurement::Cgi { directory } => ladder::run_cgi(&directory).map_err(Into::into),
     };

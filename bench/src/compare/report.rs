@@ -234,6 +234,17 @@ pub fn figures(cell: &Cell, runs: &Runs) -> Vec<Figure> {
         plain("p99", "us", &|run| run.latency[1].as_nanos() as f64 / 1e3);
         plain("failures", "requests", &|run| run.failures as f64);
         plain("others", "part of the cores", &Measured::others);
+        if let Some(exchange) = all.iter().rev().find_map(Exchange::of) {
+            for (what, value, unit) in [
+                ("frames in", exchange.requests, "frames/request"),
+                ("frame bytes in", exchange.request_bytes as f64, "B"),
+                ("frames out", exchange.responses, "frames/request"),
+                ("frame bytes out", exchange.response_bytes as f64, "B"),
+            ] {
+                let name = format!("{name}/{}/{what}", subject.name());
+                figures.push(Figure { name, value, unit });
+            }
+        }
     }
     figures
 }

@@ -7,6 +7,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use super::Run;
+
 /// Settings of the kernel that change what such measurements come to.
 const SETTINGS: [(&str, &str); 10] = [
     ("default congestion control", "/proc/sys/net/ipv4/tcp_congestion_control"),
@@ -22,7 +24,7 @@ const SETTINGS: [(&str, &str); 10] = [
 ];
 
 /// Names and values, for people.
-pub fn describe(files: &[PathBuf]) -> Vec<(String, String)> {
+pub fn describe(files: &[PathBuf], runs: &[Run]) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -30,8 +32,17 @@ pub fn describe(files: &[PathBuf]) -> Vec<(String, String)> {
         }
     };
     add("written", now());
-    add("source", output("git", &["log", "-1", "--format=%h of %cs, %s"]));
-    add("changed since", output("git", &["status", "--short", "--untracked-files=no"]));
+    add(
+        "source",
+        output("git", &["-c", "safe.directory=*", "log", "-1", "--format=%h of %cs, %s"]),
+    );
+    add(
+        "changed since",
+        output("git", &["-c", "safe.directory=*", "status", "--short", "--untracked-files=no"]),
+    );
+    for Run { command, outcome } in runs {
+        add(command, Some(outcome.clone()));
+    }
     for path in files {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let time = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();

@@ -2,7 +2,7 @@
 //!
 //! - `input`: reads figures; `machine`: what they were measured on, as far as this machine can say.
 //! - `bars`, `lines`: plots, as inline SVG; `page`: the frame around all.
-//! - `comparison`, `architectures`, `rates`, `rest`: the sections.
+//! - `comparison`, `prediction`, `architectures`, `rates`, `rest`: the sections.
 
 mod architectures;
 mod bars;
@@ -11,10 +11,14 @@ mod input;
 mod lines;
 mod machine;
 mod page;
+mod prediction;
 mod rates;
 mod rest;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use self::input::Figures;
 use crate::error::BenchError;
@@ -37,18 +41,41 @@ pub struct Options {
 ///
 /// When a file cannot be read or written, or holds no figures.
 pub fn run(options: &Options) -> Result<(), BenchError> {
+    write(&options.html, &options.json, &[])
+}
+
+/// A measurement that the figures come from.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What was typed.
+    pub command: String,
+    /// How it ended.
+    pub outcome: String,
+}
+
+/// Writes the page of the figures in `files`, which `runs` have left, to `html`.
+///
+/// # Errors
+///
+/// When a file cannot be read or written, or holds no figures.
+pub fn write(html: &Path, files: &[PathBuf], runs: &[Run]) -> Result<(), BenchError> {
     let mut figures = Figures::default();
-    for path in &options.json {
+    for path in files {
         figures.read(path).map_err(|source| BenchError::File { path: path.clone(), source })?;
     }
-    let page = page::page(&machine::describe(&options.json), &sections(&figures));
-    let path = options.html.clone();
-    fs::write(&path, page).map_err(|source| BenchError::File { path, source })
+    let page = page::page(&machine::describe(files, runs), &sections(&figures));
+    fs::write(html, page).map_err(|source| BenchError::File { path: html.to_owned(), source })
 }
 
 /// All sections that there are figures for.
 fn sections(figures: &Figures) -> String {
-    let makers = [comparison::section, architectures::section, rates::section, rest::section];
+    let makers = [
+        comparison::section,
+        prediction::section,
+        architectures::section,
+        rates::section,
+        rest::section,
+    ];
     makers.iter().filter_map(|make| make(figures)).collect()
 }
 
@@ -74,7 +101,7 @@ mod tests {
     fn every_kind_of_figure_has_its_place_on_a_page_that_needs_nothing_else() {
         let mut figures = Figures::default();
         figures.parse(EVERYTHING).unwrap();
-        let page = page::page(&machine::describe(&[]), &sections(&figures));
+        let page = page::page(&machine::describe(&[], &[]), &sections(&figures));
         for part in ["128 B keep-alive", "met", "FD_SETSIZE", "&lt;select&gt;", "1,000,000", "6.50"]
         {
             assert!(page.contains(part), "{part}");
