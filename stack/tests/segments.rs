@@ -182,7 +182,8 @@ fn closing_first_ends_in_time_wait_without_a_slot() {
         let fin = Sent { control: TcpControl::Fin, ..acknowledge(last) };
         let answer = scene.send(fin);
         assert_eq!(flags(&answer), ["A"]);
-        assert_eq!(scene.events, [Event::Closed(id, CloseReason::Finished)]);
+        let ending = [Event::Sent(id), Event::Closed(id, CloseReason::Finished)];
+        assert_eq!(scene.events, ending);
         assert_eq!(scene.stack.connections(), 0);
         let again = scene.send(fin);
         assert_eq!(flags(&again), ["A"], "a FIN that comes again is acknowledged again");

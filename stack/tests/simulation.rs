@@ -202,13 +202,23 @@ fn run(seed: u64) {
     }
 }
 
-#[test]
-fn seeded_transfers_arrive_whole_and_leave_nothing_behind() {
+fn run_all(default: Range<u64>) {
     let seeds = env::var("PAGEWIRE_SEEDS").ok().and_then(|text| {
         let (first, end) = text.split_once("..")?;
         Some(first.parse().ok()?..end.parse().ok()?)
     });
-    for seed in seeds.unwrap_or(0..100u64) {
+    for seed in seeds.unwrap_or(default) {
         run(seed);
     }
+}
+
+#[test]
+fn seeded_transfers_arrive_whole_and_leave_nothing_behind() {
+    run_all(0..500);
+}
+
+#[test]
+#[ignore = "long: run by ./dev soak"]
+fn ten_thousand_seeded_transfers_arrive_whole_and_leave_nothing_behind() {
+    run_all(500..10_500);
 }

@@ -9,11 +9,8 @@
 //!   start, so the address of a slot's storage is stable.
 //! - The `'static` storage, sockets and buffers that are made up here never leave this module: callers
 //!   get a `&mut Socket` inside a closure, and no socket is taken out of its slot but to be dropped.
-//! - Each slot has a receive buffer of its own. All sockets share one transmit buffer, and nobody ever
-//!   writes to it: bytes are enqueued by length alone, and what smoltcp reads from there is zeroes that
-//!   the sender replaces (see `gather`). By the letter that is several `&mut` to the same memory, which
-//!   Rust's rules forbid; since all of them are only read, there is no write whose order a compiler
-//!   could get wrong. A buffer for each socket would cost a page table for each connection instead.
+//! - Each slot has a receive buffer of its own, and no transmit buffer: what is sent, and sent again, is
+//!   the business of `recovery`, and smoltcp knows of our SYN and FIN alone.
 //! - `Drop` of the arena drops the sockets before the memory they borrow.
 
 #![allow(unsafe_code)]
@@ -28,9 +25,6 @@ use smoltcp::{
 
 use super::prefetch::prefetch;
 
-/// Bytes that a connection may have in flight and queued in smoltcp.
-pub const TRANSMIT_BUFFER: usize = 1 << 20;
-
 /// Storage for one socket, on cache lines of its own.
 #[repr(align(64))]
 struct Slot([SocketStorage<'static>; 1]);
@@ -41,7 +35,6 @@ pub struct Arena {
     capacity: usize,
     receive_len: usize,
     receive: MmapMut,
-    transmit: MmapMut,
 }
 
 impl Arena {
@@ -59,8 +52,7 @@ impl Arena {
         // Large tables cost a TLB miss a line without. Not to be had is no error.
         let _ = receive.advise(Advice::HugePage);
         advise_huge_pages(&slots);
-        let transmit = MmapMut::map_anon(TRANSMIT_BUFFER)?;
-        Ok(Self { slots, capacity, receive_len, receive, transmit })
+        Ok(Self { slots, capacity, receive_len, receive })
     }
 
     /// How many slots there may be.
@@ -89,10 +81,7 @@ impl Arena {
             let start = self.receive.as_mut_ptr().add(offset);
             std::slice::from_raw_parts_mut(start, self.receive_len)
         };
-        // SAFETY: inside the mapping, which outlives the socket. All sockets have this same range, which
-        // is sound only because nobody ever writes to it.
-        let transmit: &'static mut [u8] =
-            unsafe { std::slice::from_raw_parts_mut(self.transmit.as_mut_ptr(), TRANSMIT_BUFFER) };
+        let transmit: &'static mut [u8] = &mut [];
         let socket = Socket::new(SocketBuffer::new(receive), SocketBuffer::new(transmit));
         self.set(slot).add(socket);
     }

@@ -1,13 +1,24 @@
 //! One connection's state beside its socket: identity, phase, what it sends and has received.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use pagewire_driver::{Instant, MacAddress};
 
 use super::{
-    config::UserLimits, flow_table::Flow, handshake::SynOptions, sequence::ahead, tx_map::TxMap,
+    config::UserLimits,
+    flow_table::Flow,
+    handshake::SynOptions,
+    recovery::{Sender, Terms},
+    sequence::ahead,
+    tx_map::TxMap,
 };
 use crate::{CloseReason, ConnectionId};
+
+/// Least segment size that is taken from a peer (Linux: `TCP_MIN_SND_MSS`, include/net/tcp.h).
+const LEAST_MSS: usize = 48;
+/// A handshake that took this long was most likely sent twice: it measures no round trip (RFC 6298 section
+/// 2.1 has one second; a little less for timers' grain).
+const SYN_RETRANSMISSION: Duration = Duration::from_millis(990);
 
 /// Where a connection is in its life. TCP's own state is the socket's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,13 +73,21 @@ pub struct Connection {
     pub ready: bool,
     /// Whether it has received something since its timer was last set.
     pub unanswered: bool,
+    /// Whether the peer opened it.
+    pub is_accepted: bool,
+    /// Whether the socket may have something to say.
+    pub speaks: bool,
+    /// When what was received is acknowledged at the latest.
+    pub acknowledge_by: Option<Instant>,
+    /// What is sent when, and again.
+    pub sender: Sender,
     /// Sequence numbers and timestamps.
     pub sequence: SequenceState,
     /// When the present phase began; for `Closing`, when our FIN was acknowledged.
     pub since: Instant,
     /// Last segment from the peer.
     pub heard: Instant,
-    /// When the oldest unacknowledged byte may have been sent.
+    /// Since when something waits to be sent or acknowledged without progress.
     pub unacknowledged_since: Option<Instant>,
     /// The next hop's MAC address, as of this generation of the neighbour table.
     pub next_hop: Option<(MacAddress, u32)>,
@@ -93,6 +112,10 @@ pub struct SequenceState {
     pub peer_window: u16,
     /// The next sequence number expected from the peer.
     pub receive_next: u32,
+    /// What we have told the peer to have received.
+    pub receive_told: u32,
+    /// The window field that we have told it.
+    pub window_told: u16,
     /// Whether `receive_next` is behind the peer's FIN.
     pub has_end: bool,
     /// The peer's latest timestamp, if it sends any (RFC 7323).
@@ -122,6 +145,10 @@ impl Connection {
             idle: false,
             ready: false,
             unanswered: false,
+            is_accepted: false,
+            speaks: false,
+            acknowledge_by: None,
+            sender: Sender::default(),
             sequence: SequenceState::default(),
             since: Instant::ZERO,
             heard: Instant::ZERO,
@@ -139,6 +166,7 @@ impl Connection {
             flow,
             hash,
             phase,
+            is_accepted: phase == Phase::Embryonic,
             tx,
             since: now,
             heard: now,
@@ -172,15 +200,63 @@ impl Connection {
         &self.received[self.consumed..]
     }
 
-    /// The sequence number of the first unacknowledged byte of the stream.
+    /// The first sequence number that is not acknowledged.
     pub fn unacknowledged(&self) -> u32 {
-        self.sequence.initial_sent.wrapping_add(1).wrapping_add(self.tx.acknowledged() as u32)
+        self.sequence_of(self.sender.acknowledged())
+    }
+
+    /// The sequence number of a stream offset.
+    pub fn sequence_of(&self, offset: u64) -> u32 {
+        self.sequence.initial_sent.wrapping_add(1).wrapping_add(offset as u32)
     }
 
     /// The stream offset of a sequence number near the present ones. `None` before the stream.
     pub fn offset_of(&self, sequence: u32) -> Option<u64> {
         let ahead = ahead(sequence, self.unacknowledged());
-        self.tx.acknowledged().checked_add_signed(i64::from(ahead))
+        self.sender.acknowledged().checked_add_signed(i64::from(ahead))
+    }
+
+    /// Whether the peer has acknowledged our FIN.
+    pub fn fin_acknowledged(&self) -> bool {
+        self.fin_queued && self.sender.acknowledged() > self.tx.submitted()
+    }
+
+    /// Whether something received has not been acknowledged.
+    pub fn owes_acknowledgement(&self) -> bool {
+        self.sequence.receive_next != self.sequence.receive_told
+    }
+
+    /// The acknowledgement number that stands for the present one in the socket's numbers: it knows of
+    /// our SYN and FIN, and of no byte between them.
+    pub fn acknowledgement_for_socket(&self) -> u32 {
+        self.sequence_of(u64::from(self.fin_acknowledged()))
+    }
+
+    /// Whether there is, or may be, something to send.
+    pub fn wants_turn(&self) -> bool {
+        self.tx.unqueued() > 0
+            || self.speaks
+            || self.sender.has_lost()
+            || (self.phase == Phase::Closing && !self.fin_queued)
+            || !matches!(self.phase, Phase::Open | Phase::Closing)
+    }
+
+    /// The handshake is complete: what it has settled goes to the sender. `mtu` is the link's.
+    pub fn begin_sending(&mut self, now: Instant, mtu: usize) {
+        let headers = if self.flow.peer.is_ipv4() { 40 } else { 60 };
+        let options = if self.sequence.recent_timestamp.is_some() { 12 } else { 0 };
+        let offered = &self.sequence.offered;
+        let mss = usize::from(offered.mss).max(LEAST_MSS).min(mtu - headers) - options;
+        // The window of a SYN-ACK is not scaled (RFC 7323 section 2.2).
+        let scale = offered.window_scale.filter(|_| self.is_accepted).unwrap_or(0);
+        let terms = Terms {
+            mss: mss as u32,
+            has_sack: offered.sack_permitted,
+            window: u32::from(self.sequence.peer_window) << scale,
+            window_sequence: self.sequence.receive_next.wrapping_sub(1),
+            rtt: Some(now - self.since).filter(|rtt| *rtt < SYN_RETRANSMISSION),
+        };
+        self.sender = Sender::new(now, &terms);
     }
 
     /// When the connection is to be given up or let go, unless something happens.

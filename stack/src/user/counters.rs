@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::recovery::Cause;
+
 macro_rules! causes {
     ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
         /// Why a frame was dropped.
@@ -108,6 +110,22 @@ pub struct UserCounters {
     pub bytes_sent: u64,
     /// Payload bytes sent again.
     pub bytes_retransmitted: u64,
+    /// Segments sent again because something sent later had arrived (RACK, duplicate acknowledgements).
+    pub again_overtaken: u64,
+    /// Segments sent again after a timeout.
+    pub again_timeout: u64,
+    /// Segments sent again as probes.
+    pub again_probe: u64,
+    /// Retransmission timers that have run out.
+    pub timeouts: u64,
+    /// Tail loss probes.
+    pub tail_probes: u64,
+    /// Probes of closed windows.
+    pub window_probes: u64,
+    /// Times that a congestion window was reduced to repair losses or for a mark.
+    pub recoveries: u64,
+    /// Reductions that were not needed and taken back.
+    pub recoveries_undone: u64,
     /// Resets sent for segments of no connection.
     pub resets_sent: u64,
     /// ARP, NDP and ICMP echo replies sent.
@@ -127,6 +145,15 @@ impl UserCounters {
     /// Counts a dropped frame.
     pub fn drop_frame(&mut self, cause: DropCause) {
         self.drops[cause as usize] += 1;
+    }
+
+    /// Counts a stretch that was sent again.
+    pub(super) fn count_again(&mut self, cause: Cause) {
+        *match cause {
+            Cause::Overtaken => &mut self.again_overtaken,
+            Cause::Timeout => &mut self.again_timeout,
+            Cause::Probe => &mut self.again_probe,
+        } += 1;
     }
 
     /// How many frames were dropped for this cause.

@@ -1,20 +1,21 @@
 //! smoltcp's view of the link: the one packet under the hand, and scratch memory for what it emits.
 //!
-//! smoltcp emits at most one packet a call, so the caller looks at what is in the scratch memory after
-//! the call and builds frames from it. Checksums are the business of `packet` and `gather`.
+//! smoltcp emits at most one packet a call, and never payload, so the caller looks at what is in the scratch
+//! memory after the call and builds frames from it. Checksums are the business of `packet` and `emit`.
 
 use smoltcp::{
     phy::{self, ChecksumCapabilities, DeviceCapabilities, Medium},
     time::Instant,
 };
 
-/// Largest packet that smoltcp is let emit.
+/// Largest packet that goes in or out.
 const SCRATCH: usize = 4_096;
 
-/// Where smoltcp writes packets.
+/// Where smoltcp writes packets, and reads those that are changed for it.
 pub struct Scratch {
-    bytes: Box<[u8; SCRATCH]>,
+    emitted: Box<[u8; SCRATCH]>,
     len: usize,
+    changed: Box<[u8; SCRATCH]>,
     capabilities: DeviceCapabilities,
 }
 
@@ -25,25 +26,43 @@ impl Scratch {
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = mtu.min(SCRATCH);
         capabilities.checksum = ChecksumCapabilities::ignored();
-        Self { bytes: Box::new([0; SCRATCH]), len: 0, capabilities }
+        let memory = || Box::new([0; SCRATCH]);
+        Self { emitted: memory(), len: 0, changed: memory(), capabilities }
     }
 
     /// A device that has `packet` to receive, or nothing if it is empty.
     pub fn device<'a>(&'a mut self, packet: &'a [u8]) -> Device<'a> {
         self.len = 0;
-        Device { packet, scratch: self }
+        let Self { emitted, len, capabilities, .. } = self;
+        Device { packet, emitted, len, capabilities }
     }
 
-    /// The packet emitted since the last call of [`device`](Self::device), if any.
+    /// A device that has `packet` to receive, with another acknowledgement number in the TCP header that
+    /// begins at `tcp`. A packet too large for any link becomes none.
+    pub fn device_with(&mut self, packet: &[u8], tcp: usize, acknowledgement: u32) -> Device<'_> {
+        self.len = 0;
+        let Self { emitted, len, capabilities, changed } = self;
+        let packet_len = if packet.len() <= SCRATCH { packet.len() } else { 0 };
+        let copy = &mut changed[..packet_len];
+        copy.copy_from_slice(&packet[..packet_len]);
+        if let Some(field) = copy.get_mut(tcp + 8..tcp + 12) {
+            field.copy_from_slice(&acknowledgement.to_be_bytes());
+        }
+        Device { packet: copy, emitted, len, capabilities }
+    }
+
+    /// The packet emitted since the last device was made, if any.
     pub fn emitted(&self) -> Option<&[u8]> {
-        (self.len > 0).then(|| &self.bytes[..self.len])
+        (self.len > 0).then(|| &self.emitted[..self.len])
     }
 }
 
 /// See [`Scratch::device`].
 pub struct Device<'a> {
     packet: &'a [u8],
-    scratch: &'a mut Scratch,
+    emitted: &'a mut [u8; SCRATCH],
+    len: &'a mut usize,
+    capabilities: &'a DeviceCapabilities,
 }
 
 impl phy::Device for Device<'_> {
@@ -60,15 +79,16 @@ impl phy::Device for Device<'_> {
         if self.packet.is_empty() {
             return None;
         }
-        Some((Packet(std::mem::take(&mut self.packet)), Emit(self.scratch)))
+        let packet = Packet(std::mem::take(&mut self.packet));
+        Some((packet, Emit { emitted: self.emitted, len: self.len }))
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Emit<'_>> {
-        Some(Emit(self.scratch))
+        Some(Emit { emitted: self.emitted, len: self.len })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        self.scratch.capabilities.clone()
+        self.capabilities.clone()
     }
 }
 
@@ -82,11 +102,14 @@ impl phy::RxToken for Packet<'_> {
 }
 
 /// The right to emit one packet into the scratch memory.
-pub struct Emit<'a>(&'a mut Scratch);
+pub struct Emit<'a> {
+    emitted: &'a mut [u8; SCRATCH],
+    len: &'a mut usize,
+}
 
 impl phy::TxToken for Emit<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        self.0.len = len;
-        f(&mut self.0.bytes[..len])
+        *self.len = len;
+        f(&mut self.emitted[..len])
     }
 }

@@ -1,14 +1,21 @@
 //! The send side of a turn: by turns, as far as there are frames.
 //!
-//! A frame is secured before smoltcp is asked for a segment, so nothing that it believes sent is lost
-//! here.
+//! smoltcp is asked only for handshakes, acknowledgements and resets. What a connection sends of its stream,
+//! and sends again, its sender decides, and `segments` makes frames of it. Frames are counted before anything
+//! is taken for sent.
 
 use std::cell::Cell;
 
 use pagewire_driver::{Flush, Instant, Port};
 use smoltcp::socket::tcp::{CongestionControl, Socket};
 
-use super::{Phase, UserStack, emit::Emitted, mesh::SHARD_BITS, smoltcp_time};
+use super::{
+    Phase, UserStack,
+    mesh::SHARD_BITS,
+    recovery::{Cause, Chance},
+    segments::Batch,
+    smoltcp_time,
+};
 use crate::{CloseReason, disk::Answer};
 
 /// Most segments that one connection sends before the next one's turn.
@@ -47,7 +54,9 @@ impl<P: Port> UserStack<P> {
         self.arena.open(slot);
         self.arena.with(slot, |socket| {
             socket.set_tsval_generator(Some(|| TIMESTAMP.get()));
-            socket.set_congestion_control(CongestionControl::Cubic);
+            socket.set_congestion_control(CongestionControl::None);
+            // When to acknowledge is decided in `timers`.
+            socket.set_ack_delay(None);
         });
     }
 
@@ -80,99 +89,179 @@ impl<P: Port> UserStack<P> {
     }
 
     fn send_turn(&mut self, now: Instant, slot: u32) -> Turn {
-        for sent in 0..SEGMENTS_PER_TURN {
-            if self.port.credits() == 0 {
-                // Who has had a frame goes behind those who have had none.
-                return if sent == 0 { Turn::NoFrame } else { Turn::Again };
+        if self.port.credits() == 0 {
+            return Turn::NoFrame;
+        }
+        match self.connections[slot as usize].phase {
+            Phase::Vacant => Turn::Done,
+            Phase::Embryonic | Phase::Connecting => {
+                self.ask_socket(now, slot);
+                self.emit(now, slot);
+                self.rest_in_handshake(now, slot);
+                Turn::Done
             }
-            self.enqueue(now, slot);
-            let mut device = self.scratch.device(&[]);
-            self.arena.egress(slot, &mut self.interface, smoltcp_time(now), &mut device);
-            match self.emit(now, slot) {
-                Emitted::Sent if self.is_done(now, slot) => return Turn::Done,
-                Emitted::Sent => {}
-                Emitted::Nothing => {
-                    self.rest(now, slot);
-                    return Turn::Done;
+            Phase::Aborting(reason) => {
+                self.ask_socket(now, slot);
+                self.emit(now, slot);
+                self.release(slot, reason);
+                Turn::Done
+            }
+            Phase::Open | Phase::Closing => self.send_stream(now, slot),
+        }
+    }
+
+    /// Lets the socket say something, into the scratch memory.
+    fn ask_socket(&mut self, now: Instant, slot: u32) {
+        self.connections[slot as usize].speaks = false;
+        let mut device = self.scratch.device(&[]);
+        self.arena.egress(slot, &mut self.interface, smoltcp_time(now), &mut device);
+    }
+
+    /// The turn of an open connection: its stream as far as its sender allows, or a bare acknowledgement.
+    fn send_stream(&mut self, now: Instant, slot: u32) -> Turn {
+        let mut left = SEGMENTS_PER_TURN;
+        loop {
+            let most = left.min(self.port.credits());
+            if most == 0 {
+                return Turn::Again;
+            }
+            let ready = self.ready_bytes(now, slot, most);
+            let connection = &mut self.connections[slot as usize];
+            if matches!(connection.phase, Phase::Aborting(_)) {
+                return Turn::Again;
+            }
+            let used = match connection.sender.next(now, ready) {
+                Chance::Fresh { len } => self.send_fresh(now, slot, len, most),
+                Chance::Again { offset, len, cause } => {
+                    self.send_again(now, slot, (offset, len, cause), most)
                 }
-                Emitted::Abort(reason) => {
+                Chance::Nothing | Chance::Later(_) if self.may_finish(slot) => {
+                    self.send_fresh(now, slot, 0, most)
+                }
+                Chance::Nothing => break,
+                Chance::Later(at) => {
+                    self.wheel.bring_forward(slot, at);
+                    break;
+                }
+            };
+            match used {
+                Ok(0) => return Turn::Again,
+                Ok(used) => left -= used.min(left),
+                Err(reason) => {
                     self.abort(slot, reason);
                     return Turn::Again;
                 }
             }
         }
-        Turn::Again
+        self.acknowledge_if_due(now, slot);
+        self.arm(now, slot);
+        Turn::Done
     }
 
-    /// Whether a connection that has just sent a segment has no further one. Its timer is set then.
-    fn is_done(&mut self, now: Instant, slot: u32) -> bool {
+    /// How many bytes that were never sent can be sent without waiting for the disk: all there are, or
+    /// whole segments.
+    fn ready_bytes(&mut self, now: Instant, slot: u32, most: usize) -> u64 {
         let connection = &self.connections[slot as usize];
-        let closes = connection.phase == Phase::Closing && !connection.fin_queued;
-        if connection.tx.unqueued() > 0 || closes || matches!(connection.phase, Phase::Aborting(_))
-        {
-            return false;
+        let (offset, unsent) = (connection.tx.enqueued(), connection.tx.unqueued());
+        if unsent == 0 {
+            return 0;
         }
-        let wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
-        let is_done = wants.is_none_or(|at| at > smoltcp_time(now));
-        if is_done {
-            self.arm(now, slot, wants);
+        let mss = u64::from(connection.sender.mss());
+        let wanted = offset + unsent.min(mss * most as u64);
+        while self.connections[slot as usize].resident_end < wanted {
+            let from = self.connections[slot as usize].resident_end.max(offset);
+            if !self.make_resident(now, slot, from) {
+                break;
+            }
         }
-        is_done
-    }
-
-    /// Lets the socket have as much of what there is to send as it takes and the disk has ready.
-    fn enqueue(&mut self, now: Instant, slot: u32) {
-        loop {
-            let connection = &mut self.connections[slot as usize];
-            let (offset, unqueued) = (connection.tx.enqueued(), connection.tx.unqueued());
-            if unqueued == 0 {
-                break;
-            }
-            if offset >= connection.resident_end && !self.make_resident(now, slot, offset) {
-                break;
-            }
-            let connection = &mut self.connections[slot as usize];
-            let most = (connection.resident_end - offset).min(unqueued);
-            let taken = self.arena.with(slot, |socket| {
-                let take = |room: &mut [u8]| {
-                    let len = usize::try_from(most).map_or(room.len(), |most| most.min(room.len()));
-                    (len, len)
-                };
-                socket.send(take).unwrap_or(0)
-            });
-            if taken == 0 {
-                break;
-            }
-            connection.tx.enqueue(taken);
+        let connection = &mut self.connections[slot as usize];
+        let ready = connection.resident_end.saturating_sub(offset);
+        if ready > 0 {
             connection.unacknowledged_since.get_or_insert(now);
         }
-        self.after_enqueue(now, slot);
+        if ready >= unsent { unsent } else { ready - ready % mss }
     }
 
-    fn after_enqueue(&mut self, now: Instant, slot: u32) {
-        let largest_segment = self.port.capabilities().mtu as u64 - 40;
-        let connection = &mut self.connections[slot as usize];
-        if matches!(connection.phase, Phase::Embryonic | Phase::Connecting) {
-            return;
-        }
-        let sent = connection.offset_of(connection.sequence.sent_end).unwrap_or(0);
-        let unsent = (connection.tx.enqueued() + connection.tx.unqueued()).saturating_sub(sent);
-        // In LAST-ACK smoltcp heeds no window updates, so a half-closed peer gets the FIN by itself.
-        let closes = connection.phase == Phase::Closing
+    /// Whether all has been sent but the FIN that the caller wants.
+    fn may_finish(&self, slot: u32) -> bool {
+        let connection = &self.connections[slot as usize];
+        connection.phase == Phase::Closing
             && !connection.fin_queued
             && connection.tx.unqueued() == 0
-            && (unsent == 0 || !connection.peer_closed);
-        if closes {
+    }
+
+    /// Sends up to `len` bytes for the first time, in at most `most` segments, and the FIN behind the last
+    /// byte. Returns how many segments that were.
+    fn send_fresh(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        len: u64,
+        most: usize,
+    ) -> Result<usize, CloseReason> {
+        let connection = &mut self.connections[slot as usize];
+        let mss = u64::from(connection.sender.mss());
+        let len = len.min(mss * most as u64);
+        let fin = connection.phase == Phase::Closing
+            && !connection.fin_queued
+            && len == connection.tx.unqueued();
+        if fin {
             connection.fin_queued = true;
             connection.unacknowledged_since.get_or_insert(now);
+            self.arena.with(slot, Socket::close);
         }
-        self.arena.with(slot, |socket| {
-            // Full segments while there is more to come; the tail at once.
-            socket.set_nagle_enabled(unsent >= largest_segment);
-            if closes {
-                socket.close();
-            }
-        });
+        let connection = &self.connections[slot as usize];
+        if fin || connection.owes_acknowledgement() || connection.speaks {
+            // What it has to say goes with what is sent.
+            self.ask_socket(now, slot);
+            self.absorb(slot);
+        }
+        let connection = &mut self.connections[slot as usize];
+        connection.acknowledge_by = None;
+        let offset = connection.tx.enqueued();
+        let batch = Batch { offset, len, fin, is_fresh: true };
+        self.send_batch(now, slot, &batch)?;
+        let connection = &mut self.connections[slot as usize];
+        connection.tx.enqueue(len as usize);
+        connection.sender.sent_fresh(now, len, fin, &mut self.flights);
+        connection.sequence.sent_end = connection.sequence_of(connection.sender.sent());
+        Ok((len.div_ceil(mss) as usize).max(1))
+    }
+
+    /// Sends a stretch again that its sender wants. Returns how many segments that were; zero if there are
+    /// no frames for it.
+    fn send_again(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        (offset, len, cause): (u64, u32, Cause),
+        most: usize,
+    ) -> Result<usize, CloseReason> {
+        let connection = &self.connections[slot as usize];
+        let end = offset + u64::from(len);
+        let fin = end > connection.tx.submitted();
+        let len = u64::from(len) - u64::from(fin);
+        let used = (len.div_ceil(connection.sender.mss().into()) as usize).max(1);
+        if used > most {
+            return Ok(0);
+        }
+        self.send_batch(now, slot, &Batch { offset, len, fin, is_fresh: false })?;
+        let timestamp = self.timestamp(now);
+        self.connections[slot as usize].sender.sent_again(now, timestamp);
+        self.counters.count_again(cause);
+        Ok(used)
+    }
+
+    /// Acknowledges what was received, if it is time, and lets the socket say what else it has to.
+    fn acknowledge_if_due(&mut self, now: Instant, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        let is_due = connection.acknowledge_by.is_some_and(|at| at <= now);
+        if !connection.speaks && !is_due {
+            return;
+        }
+        connection.acknowledge_by = None;
+        self.ask_socket(now, slot);
+        self.emit(now, slot);
     }
 
     /// Makes sure that the byte at `offset` can be had without waiting for the disk. False if it

@@ -1,5 +1,9 @@
-//! From what smoltcp emits to frames: smoltcp writes headers, and zeroes for payload, into scratch
-//! memory; the frame gets the headers and the real payload, and the next hop's address.
+//! From what smoltcp emits to frames: handshakes, acknowledgements and resets, in our numbers.
+//!
+//! smoltcp knows of our SYN and FIN alone, so its sequence numbers stand still between them. A packet that it
+//! emits on an open connection gets the number that comes next. Its FIN is not sent from here: that goes with
+//! the last bytes of the stream, and again when the sender says so; what acknowledges something along with
+//! it is sent as a bare acknowledgement.
 
 use std::net::IpAddr;
 
@@ -8,64 +12,31 @@ use pagewire_driver::{Frame, Instant, MacAddress, Port};
 use super::{
     DropCause, UserStack,
     checksum::Sum,
-    gather::gather,
     packet::{ETHERNET_HEADER, be16, be32, flags, write_ethernet},
-    sequence::ahead,
 };
-use crate::CloseReason;
-
-/// What became of the packet that smoltcp emitted last.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Emitted {
-    /// There was none.
-    Nothing,
-    /// It is on its way.
-    Sent,
-    /// Its payload cannot be had: the connection must be reset for this reason.
-    Abort(CloseReason),
-}
-
 impl<P: Port> UserStack<P> {
-    /// Sends the packet that smoltcp has just emitted for a connection.
-    pub(super) fn emit(&mut self, now: Instant, slot: u32) -> Emitted {
-        let Some(emitted) = self.scratch.emitted() else { return Emitted::Nothing };
-        let headers = Headers::of(emitted);
-        let connection = &mut self.connections[slot as usize];
+    /// Sends the packet that smoltcp has just emitted for a connection, if it has. Says whether.
+    pub(super) fn emit(&mut self, now: Instant, slot: u32) -> bool {
+        let Some(headers) = self.absorb(slot) else { return false };
         let Some(mut frame) = self.port.allocate() else {
             self.counters.drop_frame(DropCause::NoFrame);
-            return Emitted::Nothing;
+            return true;
         };
-        let end = ETHERNET_HEADER + headers.len + headers.payload_len;
-        frame.set_len(end);
-        let packet = &mut frame.bytes_mut()[ETHERNET_HEADER..end];
-        packet[..headers.len].copy_from_slice(&emitted[..headers.len]);
+        let emitted = self.scratch.emitted().unwrap_or_default();
+        let connection = &mut self.connections[slot as usize];
+        frame.set_len(ETHERNET_HEADER + emitted.len());
+        let packet = &mut frame.bytes_mut()[ETHERNET_HEADER..];
+        packet.copy_from_slice(emitted);
         if headers.flags & flags::SYN != 0 {
             connection.sequence.initial_sent = headers.sequence;
             connection.sequence.sent_end = headers.sequence.wrapping_add(1);
+        } else if connection.sender.sent() > 0 {
+            let tcp = &mut packet[headers.ip_len..];
+            tcp[4..8].copy_from_slice(&connection.sequence.sent_end.to_be_bytes());
+            tcp[13] &= !flags::FIN;
         }
-        let mut payload_sum = Sum::ZERO;
-        if headers.payload_len > 0 {
-            let gathered = connection
-                .offset_of(headers.sequence)
-                .ok_or(CloseReason::Aborted)
-                .and_then(|offset| gather(&connection.tx, offset, &mut packet[headers.len..]));
-            match gathered {
-                Ok(sum) => payload_sum = sum,
-                Err(reason) => return Emitted::Abort(reason),
-            }
-        }
-        headers.fill_checksums(packet, payload_sum);
+        headers.fill_checksums(packet);
         self.counters.segments_sent += 1;
-        let state = &mut connection.sequence;
-        let fresh = ahead(headers.end(), state.sent_end);
-        // The number of a reset that answers a stray segment is the peer's choice.
-        if fresh > 0 && headers.flags & flags::RST == 0 {
-            state.sent_end = headers.end();
-        }
-        let fresh = u64::try_from(fresh).unwrap_or(0).min(headers.payload_len as u64);
-        self.counters.bytes_sent += fresh;
-        self.counters.bytes_retransmitted += headers.payload_len as u64 - fresh;
-
         let peer = connection.peer_ip();
         let generation = self.neighbors.generation();
         let cached = connection.next_hop.filter(|(_, then)| *then == generation);
@@ -75,7 +46,18 @@ impl<P: Port> UserStack<P> {
             let found = self.send_frame(now, peer, frame);
             self.connections[slot as usize].next_hop = found.map(|mac| (mac, generation));
         }
-        Emitted::Sent
+        true
+    }
+
+    /// Takes note of what the packet that smoltcp has just emitted tells the peer.
+    pub(super) fn absorb(&mut self, slot: u32) -> Option<Headers> {
+        let headers = Headers::of(self.scratch.emitted()?);
+        let numbers = &mut self.connections[slot as usize].sequence;
+        if headers.flags & (flags::ACK | flags::RST) == flags::ACK {
+            numbers.receive_told = headers.acknowledgement;
+            numbers.window_told = headers.window;
+        }
+        Some(headers)
     }
 
     /// Makes and sends a packet of the stack's own. Without a frame for it, it is dropped and counted.
@@ -95,7 +77,12 @@ impl<P: Port> UserStack<P> {
 
     /// Sends a frame whose packet is complete to the next hop on the way to `to`, or keeps it until
     /// that one is known. Returns the next hop's MAC address if it is.
-    fn send_frame(&mut self, now: Instant, to: IpAddr, mut frame: Frame) -> Option<MacAddress> {
+    pub(super) fn send_frame(
+        &mut self,
+        now: Instant,
+        to: IpAddr,
+        mut frame: Frame,
+    ) -> Option<MacAddress> {
         let Some(next_hop) = self.next_hop(to) else {
             self.counters.drop_frame(DropCause::NoRoute);
             return None;
@@ -127,13 +114,12 @@ impl<P: Port> UserStack<P> {
     }
 }
 
-/// Where things are in a packet that smoltcp wrote: no IPv4 options, no IPv6 extensions.
-struct Headers {
+/// What is in a packet that smoltcp wrote: no IPv4 options, no IPv6 extensions, no payload.
+pub struct Headers {
     ip_len: usize,
-    /// Of both headers together.
-    len: usize,
-    payload_len: usize,
     sequence: u32,
+    acknowledgement: u32,
+    window: u16,
     flags: u8,
 }
 
@@ -141,34 +127,25 @@ impl Headers {
     fn of(packet: &[u8]) -> Self {
         let ip_len = if packet[0] >> 4 == 4 { 20 } else { 40 };
         let tcp = &packet[ip_len..];
-        let len = ip_len + usize::from(tcp[12] >> 4) * 4;
         Self {
             ip_len,
-            len,
-            payload_len: packet.len() - len,
             sequence: be32(tcp, 4),
+            acknowledgement: be32(tcp, 8),
+            window: be16(tcp, 14),
             flags: tcp[13],
         }
     }
 
-    /// The sequence number behind the segment.
-    fn end(&self) -> u32 {
-        let control =
-            u32::from(self.flags & flags::SYN != 0) + u32::from(self.flags & flags::FIN != 0);
-        self.sequence.wrapping_add(self.payload_len as u32 + control)
-    }
-
-    fn fill_checksums(&self, packet: &mut [u8], payload: Sum) {
+    fn fill_checksums(&self, packet: &mut [u8]) {
         let (ip, tcp) = packet.split_at_mut(self.ip_len);
         // Both addresses are adjacent in either family's header.
         let addresses = if self.ip_len == 20 { &ip[12..20] } else { &ip[8..40] };
         let tcp_len = (tcp.len() as u32).to_be_bytes();
         let pseudo = Sum::of(addresses) + Sum::of(&tcp_len) + Sum::of(&[0, 6]);
         tcp[16..18].fill(0);
-        let header = Sum::of(&tcp[..self.len - self.ip_len]);
-        tcp[16..18].copy_from_slice(&(pseudo + header + payload).finish());
+        let checksum = (pseudo + Sum::of(tcp)).finish();
+        tcp[16..18].copy_from_slice(&checksum);
         if self.ip_len == 20 {
-            debug_assert_eq!(usize::from(be16(ip, 2)), self.len + self.payload_len);
             ip[10..12].fill(0);
             let checksum = Sum::of(ip).finish();
             ip[10..12].copy_from_slice(&checksum);

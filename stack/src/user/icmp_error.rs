@@ -147,6 +147,7 @@ impl<P: Port> UserStack<P> {
         match error.complaint {
             Complaint::TooBig { packet, mtu } if mtu < packet => {
                 self.counters.path_limits += 1;
+                self.on_path_mtu(self.now, slot, mtu);
             }
             Complaint::Refused if self.connections[slot as usize].phase == Phase::Connecting => {
                 self.release(slot, CloseReason::Unreachable);

@@ -4,13 +4,13 @@ use pagewire_driver::{BURST, Burst, Instant, Port};
 
 use super::{
     Connection, DropCause, Phase, UserStack,
-    emit::Emitted,
     guard::{self, Verdict},
     mesh::{MOST_SHARDS, Message},
     packet::{self, Parsed, Segment, flags},
     prefetch::prefetch,
     reply::{self, BareSegment},
     sequence::ahead,
+    settle::Progress,
     smoltcp_time,
     time_wait::Answer,
 };
@@ -151,22 +151,41 @@ impl<P: Port> UserStack<P> {
         {
             connection.sequence.peer_window = segment.window();
         }
-        if says_nothing_of_fin(connection, segment) {
-            return;
+        let (id, mut progress) = (connection.id(slot), Progress::default());
+        let is_open = matches!(connection.phase, Phase::Open | Phase::Closing);
+        if is_open && segment.flags & (flags::ACK | flags::RST | flags::SYN) == flags::ACK {
+            let early = ahead(segment.sequence, connection.sequence.receive_next);
+            if early.unsigned_abs() <= window {
+                progress = self.take_acknowledgement(now, slot, segment);
+                if segment.sequence_len() == 0 && early >= 0 && !progress.finished {
+                    // The socket knows of nothing that this could acknowledge.
+                    if progress.all_sent {
+                        self.report_sent(id);
+                    }
+                    return self.settle_acknowledgement(now, slot);
+                }
+            }
         }
+        let connection = &mut self.connections[slot as usize];
         if connection.phase == Phase::Connecting && guard::may_begin(&connection.sequence, segment)
         {
             connection.sequence.begin_receiving(segment);
         }
         let is_early_fin = guard::is_early_fin(&connection.sequence, segment);
-        let mut device = self.scratch.device(segment.packet);
+        let number = connection.acknowledgement_for_socket();
+        let mut device = if is_open && number != segment.acknowledgement {
+            self.scratch.device_with(segment.packet, segment.tcp_start(), number)
+        } else {
+            self.scratch.device(segment.packet)
+        };
         self.arena.ingress(slot, &mut self.interface, smoltcp_time(now), &mut device);
-        match self.emit(now, slot) {
-            Emitted::Abort(reason) => return self.abort(slot, reason),
-            Emitted::Nothing if is_early_fin => self.acknowledge_again(now, slot),
-            Emitted::Nothing | Emitted::Sent => {}
+        if !self.emit(now, slot) && is_early_fin {
+            self.acknowledge_again(now, slot);
         }
         self.settle(now, slot);
+        if progress.all_sent {
+            self.report_sent(id);
+        }
     }
 
     /// A segment of no connection that is here.
@@ -284,16 +303,4 @@ fn fits_handshake(connection: &Connection, segment: &Segment<'_>) -> bool {
     connection.phase != Phase::Embryonic
         || !segment.has(flags::ACK)
         || segment.acknowledgement == connection.sequence.sent_end
-}
-
-/// Whether the segment is a bare acknowledgement that repeats all of our data but not our FIN. At the
-/// third one smoltcp would stop its timer for a fast retransmission of data, find none, and never send
-/// the FIN again.
-fn says_nothing_of_fin(connection: &Connection, segment: &Segment<'_>) -> bool {
-    connection.fin_queued
-        && connection.tx.pending() == 0
-        && segment.flags & (flags::SYN | flags::FIN | flags::RST | flags::ACK) == flags::ACK
-        && segment.payload_len == 0
-        && segment.sequence == connection.sequence.receive_next
-        && segment.acknowledgement == connection.unacknowledged()
 }

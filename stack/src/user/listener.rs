@@ -84,10 +84,14 @@ impl<P: Port> UserStack<P> {
             self.counters.drop_frame(DropCause::NoSlot);
             return None;
         }
-        let flow = syn.flow;
+        let (flow, window) = (syn.flow, self.own_window());
         let connection = &mut self.connections[slot as usize];
         connection.occupy(now, flow, hash, Phase::Embryonic);
         connection.sequence.begin_receiving(syn);
+        // Known already if the SYN comes again before its answer has gone out.
+        connection.sequence.initial_sent = isn;
+        connection.sequence.sent_end = isn.wrapping_add(1);
+        connection.sequence.window_told = window;
         self.admission.begin(slot, flow.peer.ip().into());
         self.open_socket(slot);
         let endpoint =
@@ -201,9 +205,6 @@ impl<P: Port> UserStack<P> {
             self.counters.drop_frame(DropCause::MalformedSegment);
             return self.release(slot, CloseReason::Aborted);
         }
-        let sequence = &mut self.connections[slot as usize].sequence;
-        sequence.initial_sent = isn;
-        sequence.sent_end = isn.wrapping_add(1);
         self.counters.cookies_accepted += 1;
         self.known(now, slot, ack);
     }

@@ -1,8 +1,9 @@
 //! The user-level stack: smoltcp over one queue, with everything around it that smoltcp has not.
 //!
 //! One [`UserStack`] runs on one core and owns one [`Port`] and all connections whose packets arrive
-//! there. smoltcp does the handshake, reception, windows and closing, one socket at a time; the files
-//! here find the socket, guard it, gather what it sends, and speak with the link. A turn ([`poll`]):
+//! there. smoltcp does the handshake, reception and closing, one socket at a time, and never sees the
+//! stream that we send; the files here find the socket, guard it, decide what is sent and when, gather it,
+//! and speak with the link. A turn ([`poll`]):
 //!
 //! 1. `egress`: connections that may have something to send, by turns, as far as there are frames.
 //! 2. `ingress`: messages of other cores and a burst of frames; parse, find, guard, smoltcp, settle.
@@ -38,10 +39,10 @@ mod neighbor;
 mod observe;
 mod packet;
 mod prefetch;
-#[expect(dead_code, reason = "the send side comes to use it next")]
 mod recovery;
 mod reply;
 mod resolution;
+mod segments;
 mod sequence;
 mod settle;
 mod tcp_state;
@@ -72,6 +73,7 @@ use self::{
     isn::IsnGenerator,
     mesh::Questions,
     neighbor::Neighbors,
+    recovery::FlightPool,
     time_wait::TimeWait,
     timer_wheel::TimerWheel,
 };
@@ -81,6 +83,7 @@ pub use self::{
     config::{MOST_ADDRESSES, ServedAddress, UserConfig, UserLimits},
     counters::{DropCause, UserCounters},
     mesh::{MOST_SHARDS, Mesh},
+    recovery::RecoverySnapshot,
     tcp_state::TcpState,
 };
 
@@ -123,6 +126,7 @@ pub struct UserStack<P: Port> {
     mesh: Mesh,
     questions: Questions,
     neighbors: Neighbors,
+    flights: FlightPool,
     network: NetworkView,
     network_updates: Option<Receiver<NetworkView>>,
     probe: Option<Sender<std::net::IpAddr>>,
@@ -195,6 +199,7 @@ impl<P: Port> UserStack<P> {
             mesh,
             questions: Questions::default(),
             neighbors: Neighbors::default(),
+            flights: FlightPool::default(),
             network: NetworkView::default(),
             network_updates: network,
             probe,
@@ -238,6 +243,7 @@ impl<P: Port> UserStack<P> {
             self.counters.closed += 1;
         }
         connection.tx.clear(&mut self.part_buffers);
+        connection.sender.clear(&mut self.flights);
         let received = std::mem::take(&mut connection.received);
         connection.phase = Phase::Vacant;
         self.idle -= usize::from(std::mem::take(&mut connection.idle));

@@ -31,8 +31,8 @@ impl<P: Port> Observe for UserStack<P> {
         if connection.phase == Phase::Vacant {
             return None;
         }
-        let (state, in_flight) =
-            self.arena.with(slot, |socket| (socket.state(), socket.send_queue() as u64));
+        let state = self.arena.with(slot, |socket| socket.state());
+        let sender = connection.sender.snapshot();
         Some(ConnectionView {
             id: connection.id(slot),
             peer: connection.flow.peer,
@@ -40,10 +40,10 @@ impl<P: Port> Observe for UserStack<P> {
             state: state_of(state),
             pending_bytes: connection.tx.pending(),
             received_bytes: connection.unconsumed().len() as u64,
-            in_flight_bytes: Some(in_flight),
-            cwnd_bytes: None,
-            rtt: None,
-            retransmits: None,
+            in_flight_bytes: Some(sender.next - sender.una),
+            cwnd_bytes: Some(sender.cwnd),
+            rtt: sender.srtt,
+            retransmits: Some(sender.retransmits.into()),
             silent: Some(now - connection.heard),
         })
     }
@@ -67,6 +67,14 @@ fn tell_stack(counters: &UserCounters, tell: &mut dyn FnMut(Figure, u64)) {
         segments_sent,
         bytes_sent,
         bytes_retransmitted,
+        again_overtaken,
+        again_timeout,
+        again_probe,
+        timeouts,
+        tail_probes,
+        window_probes,
+        recoveries,
+        recoveries_undone,
         resets_sent,
         link_replies,
         hopped_out,
@@ -92,6 +100,11 @@ fn tell_stack(counters: &UserCounters, tell: &mut dyn FnMut(Figure, u64)) {
         ("segments_sent", "TCP segments sent, repeated ones included.", segments_sent),
         ("payload_sent_bytes", "Payload sent for the first time.", bytes_sent),
         ("payload_retransmitted_bytes", "Payload sent again.", bytes_retransmitted),
+        ("timeouts", "Retransmission timers that have run out.", timeouts),
+        ("tail_probes", "Tail loss probes.", tail_probes),
+        ("window_probes", "Probes of closed windows.", window_probes),
+        ("recoveries", "Congestion windows reduced.", recoveries),
+        ("recoveries_undone", "Reductions that were not needed, taken back.", recoveries_undone),
         ("resets_sent", "Resets sent for segments of no connection.", resets_sent),
         ("link_replies", "ARP, NDP and ICMP echo replies sent.", link_replies),
         ("packets_hopped_out", "Packets handed to the core of their flow.", hopped_out),
@@ -102,6 +115,10 @@ fn tell_stack(counters: &UserCounters, tell: &mut dyn FnMut(Figure, u64)) {
     for (name, help, count) in counted {
         tell(Figure::counter(name, help), count);
     }
+    let again = Figure::counter("segments_sent_again", "Segments sent again, by cause.");
+    tell(again.caused_by("overtaken"), again_overtaken);
+    tell(again.caused_by("timeout"), again_timeout);
+    tell(again.caused_by("probe"), again_probe);
     let dropped = Figure::counter("packets_dropped", "Packets dropped by the stack, by cause.");
     for &cause in DropCause::ALL {
         tell(dropped.caused_by(cause.text()), counters.dropped(cause));

@@ -31,6 +31,8 @@ pub mod flags {
     pub const SYN: u8 = 0x02;
     /// Reset the connection.
     pub const RST: u8 = 0x04;
+    /// Hand over what was received.
+    pub const PSH: u8 = 0x08;
     /// The acknowledgement field is significant.
     pub const ACK: u8 = 0x10;
 }
@@ -71,8 +73,38 @@ impl Segment<'_> {
         &tcp[20..usize::from(tcp[12] >> 4) * 4]
     }
 
+    /// The blocks of a SACK option (RFC 2018), in its order, as they are: nothing says yet that they make
+    /// sense. Empty ranges fill the rest.
+    pub fn sack_blocks(&self) -> [(u32, u32); 4] {
+        let mut blocks = [(0, 0); 4];
+        let mut options = self.options();
+        // Nothing but timestamps, aligned as usual.
+        if options.is_empty() || (options.len() == 12 && options[..4] == [1, 1, 8, 10]) {
+            return blocks;
+        }
+        while let [kind, rest @ ..] = options {
+            match *kind {
+                0 => break,
+                1 => options = rest,
+                kind => {
+                    let len = rest.first().map_or(0, |&len| usize::from(len));
+                    let Some(option) = options.get(..len).filter(|_| len >= 2) else { break };
+                    if kind == 5 {
+                        let pairs = option[2..].chunks_exact(8);
+                        for (block, pair) in blocks.iter_mut().zip(pairs) {
+                            *block = (be32(pair, 0), be32(pair, 4));
+                        }
+                        break;
+                    }
+                    options = &options[len..];
+                }
+            }
+        }
+        blocks
+    }
+
     /// Where the TCP header begins in the packet.
-    fn tcp_start(&self) -> usize {
+    pub fn tcp_start(&self) -> usize {
         if self.flow.peer.is_ipv4() { usize::from(self.packet[0] & 0xf) * 4 } else { 40 }
     }
 

@@ -11,14 +11,23 @@ use super::{
     connection::SequenceState,
     handshake::SynOptions,
     packet::{Segment, flags},
+    recovery::Ack,
     reply::{self, BareSegment},
-    smoltcp_time,
 };
-use crate::{CloseReason, Event};
+use crate::{CloseReason, ConnectionId, Event};
 
 /// How often a connection's next hop is told to have delivered something: well within the time for which
 /// a neighbour is trusted.
 const CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What an acknowledgement has brought about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Nothing that was submitted is left to be acknowledged.
+    pub all_sent: bool,
+    /// Our FIN is acknowledged.
+    pub finished: bool,
+}
 
 impl SequenceState {
     /// Takes the peer's initial sequence number and timestamp from its SYN.
@@ -27,6 +36,7 @@ impl SequenceState {
         self.offered = SynOptions::of(syn);
         self.peer_window = syn.window();
         self.receive_next = syn.sequence.wrapping_add(1);
+        self.receive_told = self.receive_next;
         self.recent_timestamp = syn.timestamps.map(|(tsval, _)| tsval);
     }
 }
@@ -34,12 +44,12 @@ impl SequenceState {
 impl<P: Port> UserStack<P> {
     /// Takes over what the socket has received, reports what has changed, and sets the timer.
     pub(super) fn settle(&mut self, now: Instant, slot: u32) {
-        let (state, fresh, unsent) = self.drain(slot);
+        let (state, fresh) = self.drain(slot);
         match state {
             // A reset during the handshake.
             State::Listen => return self.release(slot, CloseReason::Reset),
             State::Closed => {
-                let reason = self.reason(slot, unsent);
+                let reason = self.reason(slot);
                 return self.release(slot, reason);
             }
             _ => {}
@@ -57,41 +67,101 @@ impl<P: Port> UserStack<P> {
                 self.events.push(Event::PeerClosed(id));
             }
             // The FIN is acknowledged at once.
+            self.connections[slot as usize].speaks = true;
             self.mark_ready(slot);
-        }
-        let connection = &mut self.connections[slot as usize];
-        let acknowledged = connection.tx.enqueued() - unsent as u64;
-        if connection.tx.acknowledge(acknowledged, &mut self.part_buffers) {
-            super::trim(&mut self.part_buffers);
-            // A FIN is yet to be acknowledged; that it is ends the connection or shows below.
-            let waits = unsent > 0 || connection.fin_queued;
-            connection.unacknowledged_since = waits.then_some(now);
-            let is_told = matches!(connection.phase, Phase::Open | Phase::Closing);
-            if connection.tx.pending() == 0 && is_told {
-                self.events.push(Event::Sent(id));
-            }
-            self.confirm_next_hop(now, slot);
-        }
-        let connection = &mut self.connections[slot as usize];
-        if state == State::FinWait2 && connection.unacknowledged_since.take().is_some() {
-            // Our FIN is acknowledged: the time for the peer's begins.
-            connection.since = now;
         }
         if state == State::TimeWait {
             return self.enter_time_wait(now, slot);
         }
         self.note_idle(now, slot);
         let connection = &mut self.connections[slot as usize];
-        if connection.tx.unqueued() > 0 || connection.phase != Phase::Open {
+        if connection.wants_turn() {
             return self.mark_ready(slot);
         }
         if fresh {
             // Most likely there will be an answer at once, which sets the timer.
             connection.unanswered = true;
             self.unanswered.push(slot);
-        } else if connection.tx.pending() > 0 || connection.holds_back {
-            let wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
-            self.arm(now, slot, wants);
+        } else {
+            self.owe_acknowledgement(now, slot);
+        }
+    }
+
+    /// Takes what a segment of an open connection acknowledges.
+    pub(super) fn take_acknowledgement(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        segment: &Segment<'_>,
+    ) -> Progress {
+        let mut progress = Progress::default();
+        let connection = &mut self.connections[slot as usize];
+        let Some(offset) = connection.offset_of(segment.acknowledgement) else { return progress };
+        let scale = connection.sequence.offered.window_scale.unwrap_or(0);
+        let mut blocks = [const { 0..0 }; 4];
+        let mut count = 0;
+        if connection.sequence.offered.sack_permitted {
+            for (start, end) in segment.sack_blocks() {
+                let (start, end) = (connection.offset_of(start), connection.offset_of(end));
+                if let (Some(start), Some(end)) = (start, end)
+                    && start < end
+                {
+                    blocks[count] = start..end;
+                    count += 1;
+                }
+            }
+        }
+        let ack = Ack {
+            offset,
+            window: u32::from(segment.window()) << scale,
+            sequence: segment.sequence,
+            blocks: &blocks[..count],
+            echo: segment.timestamps.map(|(_, echo)| echo),
+            has_data: segment.sequence_len() > 0,
+            is_marked: false,
+        };
+        let was_finished = connection.fin_acknowledged();
+        let done = connection.sender.on_ack(now, &ack, &mut self.flights);
+        self.counters.recoveries += u64::from(done.is_reduced);
+        self.counters.recoveries_undone += u64::from(done.is_undone);
+        if done.bytes == 0 {
+            return progress;
+        }
+        let all = connection.sender.acknowledged();
+        if connection.tx.acknowledge(all, &mut self.part_buffers) {
+            super::trim(&mut self.part_buffers);
+            progress.all_sent = connection.tx.pending() == 0;
+        }
+        let connection = &mut self.connections[slot as usize];
+        let is_finished = connection.fin_acknowledged();
+        let waits = connection.tx.pending() > 0 || (connection.fin_queued && !is_finished);
+        connection.unacknowledged_since = waits.then_some(now);
+        progress.finished = is_finished && !was_finished;
+        if progress.finished {
+            // The time for the peer's FIN begins.
+            connection.since = now;
+        }
+        self.confirm_next_hop(now, slot);
+        progress
+    }
+
+    /// Tells the caller that everything is sent, if it still has the connection that it knew as `id`.
+    pub(super) fn report_sent(&mut self, id: ConnectionId) {
+        if let Some(slot) = self.slot_of(id)
+            && matches!(self.connections[slot as usize].phase, Phase::Open | Phase::Closing)
+        {
+            self.events.push(Event::Sent(id));
+        }
+    }
+
+    /// What follows an acknowledgement that the socket need not hear of.
+    pub(super) fn settle_acknowledgement(&mut self, now: Instant, slot: u32) {
+        self.note_idle(now, slot);
+        let connection = &self.connections[slot as usize];
+        if connection.wants_turn() {
+            self.mark_ready(slot);
+        } else if connection.tx.pending() > 0 || connection.fin_queued {
+            self.arm(now, slot);
         }
     }
 
@@ -109,14 +179,13 @@ impl<P: Port> UserStack<P> {
     }
 
     /// Moves received bytes from the socket to where the caller sees them, as far as there is room.
-    /// Returns the socket's state, whether there were any, and how many bytes the socket still holds
-    /// unacknowledged.
-    fn drain(&mut self, slot: u32) -> (State, bool, usize) {
+    /// Returns the socket's state and whether there were any.
+    fn drain(&mut self, slot: u32) -> (State, bool) {
         let connection = &mut self.connections[slot as usize];
         let (limit, discards) = (self.limits.head, connection.discards());
         let spare = &mut self.head_buffers;
         let before = connection.sequence.drained;
-        let (state, unsent, waiting) = self.arena.with(slot, |socket| {
+        let (state, waiting) = self.arena.with(slot, |socket| {
             while socket.can_recv() {
                 let room =
                     if discards { usize::MAX } else { limit - connection.unconsumed().len() };
@@ -134,7 +203,7 @@ impl<P: Port> UserStack<P> {
                 let taken = taken.unwrap_or(0) as u32;
                 connection.sequence.drained = connection.sequence.drained.wrapping_add(taken);
             }
-            (socket.state(), socket.send_queue(), socket.recv_queue())
+            (socket.state(), socket.recv_queue())
         });
         connection.holds_back = waiting > 0;
         let state_numbers = &mut connection.sequence;
@@ -145,7 +214,7 @@ impl<P: Port> UserStack<P> {
             .wrapping_add(state_numbers.drained)
             .wrapping_add(waiting as u32)
             .wrapping_add(u32::from(has_fin(state)));
-        (state, state_numbers.drained != before, unsent)
+        (state, state_numbers.drained != before)
     }
 
     fn report_opened(&mut self, now: Instant, slot: u32, state: State) {
@@ -163,17 +232,19 @@ impl<P: Port> UserStack<P> {
         }
         let we_asked = connection.phase == Phase::Connecting;
         connection.phase = Phase::Open;
+        connection.begin_sending(now, self.port.capabilities().mtu);
         let (id, flow) = (connection.id(slot), connection.flow);
         if we_asked {
             // The peer waits for its SYN to be acknowledged, whether the caller has something to say
             // or not.
+            self.connections[slot as usize].speaks = true;
             self.mark_ready(slot);
         }
         self.events.push(Event::Opened { id, peer: flow.peer, local: flow.local });
     }
 
     /// Why a socket that is now closed is closed.
-    fn reason(&self, slot: u32, unsent: usize) -> CloseReason {
+    fn reason(&self, slot: u32) -> CloseReason {
         let connection = &self.connections[slot as usize];
         match connection.phase {
             Phase::Aborting(reason) => reason,
@@ -181,8 +252,7 @@ impl<P: Port> UserStack<P> {
             // LAST-ACK has ended with everything acknowledged.
             _ if connection.fin_queued
                 && connection.peer_closed
-                && connection.tx.unqueued() == 0
-                && unsent == 0 =>
+                && connection.tx.pending() == 0 =>
             {
                 CloseReason::Finished
             }

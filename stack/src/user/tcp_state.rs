@@ -4,7 +4,7 @@
 use pagewire_driver::Port;
 use smoltcp::socket::tcp::State;
 
-use super::{UserStack, observe::state_of};
+use super::{RecoverySnapshot, UserStack, observe::state_of};
 use crate::{ConnectionId, ConnectionState};
 
 /// The state of a connection at the end of the last turn (RFC 9293 section 3.3.1). Sequence numbers are
@@ -38,6 +38,8 @@ pub struct TcpState {
     pub timestamp: u32,
     /// The peer's latest timestamp, if there are any.
     pub recent_timestamp: Option<u32>,
+    /// What the sender has learned of the path.
+    pub recovery: RecoverySnapshot,
     /// Bytes submitted and not yet acknowledged.
     pub queued: u64,
     /// Bytes received and not yet consumed.
@@ -54,12 +56,10 @@ impl<P: Port> UserStack<P> {
         let connection = &self.connections[slot as usize];
         let numbers = &connection.sequence;
         let is_open = !matches!(state, State::SynSent | State::SynReceived);
-        // Our FIN, once it is acknowledged, is behind the stream's last byte.
-        let fin = u32::from(matches!(state, State::FinWait2 | State::TimeWait));
         Some(TcpState {
             state: state_of(state),
             send_unacknowledged: if is_open {
-                connection.unacknowledged().wrapping_add(fin)
+                connection.unacknowledged()
             } else {
                 numbers.initial_sent
             },
@@ -75,6 +75,7 @@ impl<P: Port> UserStack<P> {
             timestamps: numbers.recent_timestamp.is_some(),
             timestamp: self.timestamp(self.now),
             recent_timestamp: numbers.recent_timestamp,
+            recovery: connection.sender.snapshot(),
             queued: connection.tx.pending(),
             unconsumed: connection.unconsumed().len(),
         })

@@ -1,19 +1,19 @@
 //! When a connection is looked at although nothing has happened to it.
 //!
-//! Each has one timer, for the earliest of what smoltcp wants and our own deadlines. It is only ever
-//! brought forward: a timer that has become too early fires, the connection is looked at, and the timer
-//! is set anew. That is far rarer than segments are, and spares every segment the wheel.
+//! Each has one timer, for the earliest of what its sender or its handshake wants, an acknowledgement that is
+//! owed, and our own deadlines. It is only ever brought forward: a timer that has become too early fires, the
+//! connection is looked at, and the timer is set anew. That is far rarer than segments are, and spares every
+//! segment the wheel.
+
+use std::time::Duration;
 
 use pagewire_driver::{Instant, Port};
 
-use super::{
-    Phase, UserStack,
-    flow_table::Flow,
-    packet::flags,
-    reply::{self, BareSegment},
-    smoltcp_time,
-};
+use super::{Phase, UserStack, recovery::Expired, smoltcp_time};
 use crate::CloseReason;
+
+/// How long an acknowledgement may wait for something to go with (RFC 1122 section 4.2.3.2 allows 500 ms).
+const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(10);
 
 impl<P: Port> UserStack<P> {
     /// Lets connections whose timer has run out send, or gives them up.
@@ -35,73 +35,81 @@ impl<P: Port> UserStack<P> {
                     self.abort(slot, CloseReason::Finished);
                 }
                 _ if given_up => self.abort(slot, CloseReason::TimedOut),
+                Phase::Open | Phase::Closing => self.expire_sender(now, slot),
                 _ => self.mark_ready(slot),
             }
         }
         self.expired = expired;
     }
 
-    /// What follows a turn in which the socket had nothing to send.
-    pub(super) fn rest(&mut self, now: Instant, slot: u32) {
-        if let Phase::Aborting(reason) = self.connections[slot as usize].phase {
-            return self.release(slot, reason);
+    /// Does what an open connection's sender has waited for.
+    fn expire_sender(&mut self, now: Instant, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        let unsent = connection.tx.unqueued() > 0;
+        match connection.sender.expire(now, unsent) {
+            Expired::Timeout => self.counters.timeouts += 1,
+            Expired::Tail => self.counters.tail_probes += 1,
+            Expired::Window => self.counters.window_probes += 1,
+            Expired::Reordering | Expired::Nothing => {}
         }
-        let mut wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
-        if wants.is_none() && self.connections[slot as usize].unacknowledged_since.is_some() {
-            self.restart_probe(now, slot);
-            wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
-        }
-        // "Now" from a socket that has just had nothing to send would make us spin.
-        let soon = smoltcp_time(now) + smoltcp::time::Duration::from_millis(1);
-        self.arm(now, slot, wants.map(|at| at.max(soon)));
+        self.mark_ready(slot);
     }
 
-    /// Sets the timers of connections that have received something which the caller has had its chance
-    /// to answer, and has not.
+    /// What follows a turn of a handshake. Its timers are smoltcp's: a second at first, then twice as long
+    /// each time (RFC 6298).
+    pub(super) fn rest_in_handshake(&mut self, now: Instant, slot: u32) {
+        let wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
+        let wants = wants.map(|at| Instant::from_micros(at.total_micros().max(0).cast_unsigned()));
+        let deadline = self.connections[slot as usize].deadline(&self.limits);
+        // "Now" from a socket that has just had its turn would make us spin.
+        let soon = now + Duration::from_millis(1);
+        if let Some(at) = [wants.map(|at| at.max(soon)), deadline].into_iter().flatten().min() {
+            self.wheel.bring_forward(slot, at);
+        }
+    }
+
+    /// Sees to it that what was received is acknowledged in time, where the caller has had its chance to
+    /// answer and has not.
     pub(super) fn arm_unanswered(&mut self, now: Instant) {
         let mut unanswered = std::mem::take(&mut self.unanswered);
         for slot in unanswered.drain(..) {
-            let connection = &self.connections[slot as usize];
-            if connection.phase != Phase::Vacant && connection.unanswered {
-                let wants = self.arena.poll_at(slot, &mut self.interface, smoltcp_time(now));
-                self.arm(now, slot, wants);
+            let connection = &mut self.connections[slot as usize];
+            if !std::mem::take(&mut connection.unanswered) || connection.phase == Phase::Vacant {
+                continue;
+            }
+            let told = connection.sequence.receive_told;
+            let owed = connection.sequence.receive_next.wrapping_sub(told);
+            if owed > self.port.capabilities().mtu as u32 {
+                // More than one segment (RFC 9293 section 3.8.6.3).
+                connection.speaks = true;
+                self.mark_ready(slot);
+            } else {
+                self.owe_acknowledgement(now, slot);
             }
         }
         self.unanswered = unanswered;
     }
 
-    /// Sees to it that the connection is looked at by when smoltcp wants it, and by its own deadline.
-    pub(super) fn arm(&mut self, now: Instant, slot: u32, wants: Option<smoltcp::time::Instant>) {
+    /// Sees to it that what was received is acknowledged in time, and all else that is due.
+    pub(super) fn owe_acknowledgement(&mut self, now: Instant, slot: u32) {
         let connection = &mut self.connections[slot as usize];
-        connection.unanswered = false;
-        let deadline = connection.deadline(&self.limits);
-        let wants = wants.map(|at| Instant::from_micros(at.total_micros().max(0).cast_unsigned()));
-        if wants.is_some_and(|at| at <= now) {
-            return self.mark_ready(slot);
+        if connection.owes_acknowledgement() {
+            connection.acknowledge_by.get_or_insert(now + ACKNOWLEDGE_WITHIN);
         }
-        if let Some(at) = [wants, deadline].into_iter().flatten().min() {
-            self.wheel.bring_forward(slot, at);
-        }
+        self.arm(now, slot);
     }
 
-    /// Starts the zero window probe of a socket that has bytes to send but no timer.
-    ///
-    /// smoltcp comes to this when its retransmission timer runs out while it takes the peer's window
-    /// for closed, for instance because an older window update was overtaken. It starts the probe at an
-    /// acknowledgement that finds the window closed, so it gets one.
-    fn restart_probe(&mut self, now: Instant, slot: u32) {
-        let connection = &self.connections[slot as usize];
-        let flow = Flow { peer: connection.flow.local, local: connection.flow.peer };
-        let bare = BareSegment {
-            sequence: connection.sequence.receive_next,
-            acknowledgement: connection.unacknowledged(),
-            flags: flags::ACK,
-            window: 0,
-            timestamps: connection.sequence.recent_timestamp.map(|recent| (recent, 0)),
-        };
-        let mut packet = [0; 80];
-        let len = reply::bare_segment(&mut packet, &flow, &bare);
-        let mut device = self.scratch.device(&packet[..len]);
-        self.arena.ingress(slot, &mut self.interface, smoltcp_time(now), &mut device);
+    /// Sees to it that an open connection is looked at when something is due.
+    pub(super) fn arm(&mut self, now: Instant, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        let unsent = connection.tx.unqueued() > 0;
+        let dues = [
+            connection.sender.timer(unsent),
+            connection.acknowledge_by,
+            connection.deadline(&self.limits),
+        ];
+        if let Some(at) = dues.into_iter().flatten().min() {
+            self.wheel.bring_forward(slot, at.max(now));
+        }
     }
 }

@@ -57,6 +57,7 @@ impl<P: Port> Transport for UserStack<P> {
             let now = self.now;
             self.settle(now, slot);
             if self.slot_of(id).is_some() {
+                self.connections[slot as usize].speaks = true;
                 self.mark_ready(slot);
             }
         }

@@ -16,7 +16,7 @@ pub struct TxMap {
     parts: VecDeque<Piece>,
     /// Offset behind the last part.
     submitted: u64,
-    /// Offset of the first byte not yet given to the socket.
+    /// Offset of the first byte never sent.
     enqueued: u64,
     /// Offset of the first byte not yet acknowledged.
     acknowledged: u64,
@@ -68,22 +68,22 @@ impl TxMap {
         self.submitted - self.acknowledged
     }
 
-    /// Bytes submitted and not yet given to the socket.
+    /// Bytes submitted and never sent.
     pub fn unqueued(&self) -> u64 {
         self.submitted - self.enqueued
     }
 
-    /// Offset of the first byte not yet given to the socket.
+    /// Offset behind the last byte submitted.
+    pub fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    /// Offset of the first byte never sent.
     pub fn enqueued(&self) -> u64 {
         self.enqueued
     }
 
-    /// Offset of the first byte not yet acknowledged.
-    pub fn acknowledged(&self) -> u64 {
-        self.acknowledged
-    }
-
-    /// Takes note that the socket has taken `len` more bytes.
+    /// Takes note that `len` more bytes were sent.
     pub fn enqueue(&mut self, len: usize) {
         self.enqueued = (self.enqueued + len as u64).min(self.submitted);
     }

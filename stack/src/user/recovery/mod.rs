@@ -46,9 +46,8 @@ use self::{
     rtt::RoundTrip,
 };
 
-#[allow(unused_imports, reason = "the send side comes to use it next")]
 pub use self::{
-    acknowledge::{Ack, Acknowledged},
+    acknowledge::Ack,
     flight::FlightPool,
     send::{Cause, Chance},
     timer::Expired,
@@ -102,6 +101,8 @@ pub struct Sender {
     probe: Option<(u64, bool)>,
     path: PathLimit,
     reordering: Reordering,
+    /// Segments sent again.
+    retransmits: u32,
     /// How often the timer has run out without anything new.
     backoff: u8,
     has_sack: bool,
@@ -110,7 +111,7 @@ pub struct Sender {
 }
 
 /// A sender's state for people and metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RecoverySnapshot {
     /// Congestion window in bytes.
     pub cwnd: u64,
@@ -134,6 +135,8 @@ pub struct RecoverySnapshot {
     pub mss: u32,
     /// Pacing rate in bytes a second, once there is a round-trip time.
     pub pacing_bytes_per_s: Option<u64>,
+    /// Segments sent again so far.
+    pub retransmits: u32,
     /// Whether losses are being repaired.
     pub is_recovering: bool,
 }
@@ -166,6 +169,7 @@ impl Sender {
             probe: None,
             path: PathLimit::new(terms.mss),
             reordering: Reordering::default(),
+            retransmits: 0,
             backoff: 0,
             has_sack: terms.has_sack,
             forced: None,
@@ -186,6 +190,12 @@ impl Sender {
     /// Offset of the first byte never sent.
     pub fn sent(&self) -> u64 {
         self.next
+    }
+
+    /// Whether something is to be sent again as soon as it may.
+    pub fn has_lost(&self) -> bool {
+        self.forced.is_some()
+            || self.flight.as_ref().is_some_and(|flight| flight.board.next_lost().is_some())
     }
 
     /// Forgets everything in flight.
@@ -210,6 +220,7 @@ impl Sender {
             timeout: self.rtt.timeout(self.backoff),
             mss: self.mss(),
             pacing_bytes_per_s: self.rate().map(pacing::Rate::bytes_per_s),
+            retransmits: self.retransmits,
             is_recovering: self.stage() != Stage::Open,
         }
     }

@@ -197,6 +197,7 @@ impl Sender {
         let rate = self.rate();
         let forced = self.forced.take();
         let next = self.next;
+        self.retransmits = self.retransmits.saturating_add(1);
         let Some(flight) = &mut self.flight else { return };
         let Flight { board, undo, prr, stage, .. } = &mut **flight;
         let record = match forced {

@@ -5,7 +5,8 @@ use std::{ops::Range, time::Duration};
 use pagewire_driver::Instant;
 
 use crate::user::recovery::{
-    Ack, Acknowledged, Cause, Chance, Expired, FlightPool, RecoverySnapshot, Sender, Terms,
+    Ack, Cause, Chance, Expired, FlightPool, RecoverySnapshot, Sender, Terms,
+    acknowledge::Acknowledged,
 };
 
 const MSS: u32 = 1_000;
