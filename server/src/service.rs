@@ -111,7 +111,7 @@ impl Service {
     pub fn step(&mut self, bytes: &[u8], asked: Asked, reply: &mut Reply) -> Step {
         let mut request = match parse(bytes, &self.limits) {
             Parsed::Partial => return Step::Incomplete,
-            Parsed::Invalid(status) => return self.refuse(status, reply),
+            Parsed::Invalid(status) => return self.refuse_bytes(bytes, status, reply),
             Parsed::Complete(request) => request,
         };
         request.keep_alive &= asked.afterwards == Afterwards::GoOn;
@@ -138,9 +138,18 @@ impl Service {
         Step::Answered { consumed: request.consumed, status, then }
     }
 
-    /// The response to something that is no request, and that ends the connection.
+    /// The response to no request, which ends the connection.
     pub fn refuse(&self, status: Status, reply: &mut Reply) -> Step {
-        let request = Request::default();
+        self.refuse_bytes(b"", status, reply)
+    }
+
+    /// The response to something that is no request, and that ends the connection.
+    fn refuse_bytes(&self, bytes: &[u8], status: Status, reply: &mut Reply) -> Step {
+        let mut request = Request::default();
+        // Whoever reads the answer to a HEAD takes content for another answer.
+        if bytes.trim_ascii_start().starts_with(b"HEAD ") {
+            request.method = Method::Head;
+        }
         let site = self.content.catalogue().sites().route(b"");
         self.say_instead(&request, site, status, Detail::None, reply);
         Step::Answered { consumed: 0, status, then: Then::Close }

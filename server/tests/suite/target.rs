@@ -4,9 +4,9 @@ use std::{
     fs,
     net::SocketAddr,
     os::unix::fs::{FileExt, symlink},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use pagewire::{config::Config, counters::Counter, serve::Server};
@@ -34,6 +34,85 @@ pub const LARGE: usize = 3 << 20;
 pub const SPARSE: u64 = (5 << 30) + 12_345;
 /// Offset of the only text in `sparse.bin`.
 pub const SPARSE_TEXT_AT: u64 = (4 << 30) + 7;
+/// When `letters.txt` was last changed: Sun, 21 Nov 2021 05:40:01 GMT.
+const LETTERS_CHANGED: u64 = 1_637_473_201;
+
+/// The directory of the default site.
+const ROOT: &str = "root";
+
+/// The default site, and one whose rules are tried.
+const SITES: &str = r#"
+[[site]]
+root = "{base}/root"
+
+[[site]]
+names = ["ruled.test", "*.wild.test"]
+root = "{base}/ruled"
+
+[[site.rule]]
+index = ["index.html", "index.htm"]
+cache_control = "no-cache"
+security = "basic"
+hsts = { max_age = "365d", subdomains = true }
+headers = { X-Rule = "all" }
+types = { custom = "text/x-custom" }
+error_pages = { 404 = "/errors/404.html" }
+
+[[site.rule]]
+path = "/assets/"
+cache_control = "public, max-age=31536000, immutable"
+cors = { origins = ["*"] }
+headers = { X-Rule = "assets" }
+
+[[site.rule]]
+path = "/api/"
+cors = { origins = ["https://app.test"], headers = ["X-Token"], expose = ["ETag"], credentials = true, max_age = "10m" }
+
+[[site.rule]]
+path = "/bare/"
+remove_headers = ["Server", "Last-Modified", "Accept-Ranges", "X-Frame-Options"]
+
+[[site.rule]]
+path = "/cyrillic/"
+charset = "koi8-r"
+
+[[site.rule]]
+path = "/weak/"
+etag = "weak"
+
+[[site.rule]]
+path = "/untagged/"
+etag = "off"
+
+[[site.rule]]
+path = "/list/"
+listing = true
+
+[[site.rule]]
+path = "/open/"
+dotfiles = "serve"
+
+[[site.rule]]
+path = "/links/"
+symlinks = "none"
+
+[[site.rule]]
+path = "/old/**"
+redirect = { to = "/new/{rest}", status = 308 }
+
+[[site.rule]]
+path = "/there"
+redirect = { to = "https://there.test/{path}?from=here", status = 302 }
+
+[[site.rule]]
+path = "/303"
+redirect = { to = "/site.txt", status = 303 }
+
+[[site.rule]]
+path = "/307"
+redirect = { to = "/site.txt", status = 307 }
+"#;
+
 /// The text.
 pub const SPARSE_TEXT: &[u8] = b"beyond four gibibytes";
 
@@ -52,11 +131,15 @@ impl Running {
     /// Serves a fresh directory, on the transport that `flags` choose.
     pub fn start(flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        prepare(&directory);
-        let root = directory.path().to_str().unwrap();
+        prepare(&directory.path().join(ROOT));
+        prepare_ruled(&directory.path().join("ruled"));
+        let file = directory.path().join("pagewire.toml");
+        let base = directory.path().to_str().unwrap();
+        fs::write(&file, SITES.replace("{base}", base)).unwrap();
         let times =
             ["--head-timeout=1s", "--idle-timeout=4s", "--send-timeout=3s", "--drain-timeout=5s"];
-        let words = ["pagewire", "serve", root].into_iter().chain(times);
+        let words =
+            ["pagewire", "serve", "--config", file.to_str().unwrap()].into_iter().chain(times);
         let config = Config::of_command_line(words.chain(flags.iter().copied())).unwrap();
         let server = Server::start(&config).unwrap();
         Self { server, directory }
@@ -65,7 +148,7 @@ impl Running {
     /// How to reach it, by its address of number `address`.
     pub fn target(&self, address: usize) -> Target {
         let address = self.server.addresses()[address];
-        Target { address, root: self.directory.path().into() }
+        Target { address, root: self.directory.path().join(ROOT) }
     }
 
     /// Waits for all connections to be gone, drains, and says what was counted. Fails if `failed` has
@@ -107,13 +190,21 @@ const CLOSED: &[Counter] = &[
     Counter::ContentUnreadable,
 ];
 
-fn prepare(directory: &TempDir) {
-    let root = directory.path();
-    let write = |path: &str, bytes: &[u8]| {
+fn write_below(root: &Path) -> impl Fn(&str, &[u8]) {
+    move |path, bytes| {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
-    };
+    }
+}
+
+fn set_modified(path: &Path, seconds: u64) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+}
+
+fn prepare(root: &Path) {
+    let write = write_below(root);
     write("index.html", b"<h1>root</h1>\n");
     write("letters.txt", b"abcdefghijklmnopqrstuvwxyz");
     write("empty.txt", b"");
@@ -121,6 +212,7 @@ fn prepare(directory: &TempDir) {
     write("dir/index.html", b"<h1>dir</h1>\n");
     write("dir/style.css", b"body {}\n");
     write("bare/file", b"x");
+    write("no index/file", b"x");
     write(".hidden", b"secret");
     write(".git/config", b"secret");
     write(".well-known/security.txt", b"Contact: x\n");
@@ -128,6 +220,7 @@ fn prepare(directory: &TempDir) {
     for size in [1, 1_447, 1_448, 1_449, 4_096, 16_384, 16_385, 65_535, 65_536, 100_000] {
         write(&format!("size/{size}"), &pattern(size));
     }
+    set_modified(&root.join("letters.txt"), LETTERS_CHANGED);
     symlink("letters.txt", root.join("link")).unwrap();
     symlink("/etc/passwd", root.join("escape")).unwrap();
     symlink("/", root.join("slash")).unwrap();
@@ -135,4 +228,33 @@ fn prepare(directory: &TempDir) {
     let sparse = fs::File::create(root.join("sparse.bin")).unwrap();
     sparse.set_len(SPARSE).unwrap();
     sparse.write_all_at(SPARSE_TEXT, SPARSE_TEXT_AT).unwrap();
+}
+
+fn prepare_ruled(root: &Path) {
+    let write = write_below(root);
+    write("site.txt", b"ruled\n");
+    write("app.css", b"plain css\n");
+    write("app.css.br", b"br css");
+    write("app.css.zst", b"zstd css");
+    write("app.css.gz", b"gzip css");
+    write("plain.css", b"none\n");
+    write("stale.css.gz", b"stale");
+    set_modified(&root.join("stale.css.gz"), LETTERS_CHANGED);
+    write("stale.css", b"fresh\n");
+    write("assets/a.js", b"asset\n");
+    write("api/x.json", b"{}\n");
+    write("bare/x.txt", b"bare\n");
+    write("page.custom", b"custom\n");
+    write("cyrillic/x.txt", b"x\n");
+    write("indexed/index.htm", b"index htm\n");
+    write("errors/404.html", b"<p>nothing\n");
+    write(".hidden", b"hidden\n");
+    write("open/.visible", b"visible\n");
+    write("unlisted/x", b"");
+    write("links/real.txt", b"real\n");
+    symlink("real.txt", root.join("links/link.txt")).unwrap();
+    write("weak/x.txt", b"weak\n");
+    write("untagged/x.txt", b"untagged\n");
+    write("list/a.txt", b"a");
+    write("list/sub/b.txt", b"b");
 }
