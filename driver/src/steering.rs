@@ -117,9 +117,7 @@ impl Steering {
             map.insert(endpoint_key(address, *port), 1, 0)
                 .map_err(fill("tell what is served to"))?;
             if *owned_alone {
-                let map = bpf.map_mut("OWNED").ok_or_else(|| absent("OWNED"))?;
-                let mut map = HashMap::<_, [u8; 16], u32>::try_from(map).map_err(fill("fill"))?;
-                map.insert(address, 1, 0).map_err(fill("tell what is owned to"))?;
+                own(&mut bpf, address, true)?;
             }
         }
         Self::with_program(bpf, STEERING_PROGRAM)
@@ -189,6 +187,15 @@ impl Steering {
         let name = "DENIED_SOURCES";
         let absent = || MapError::InvalidName { name: name.into() };
         LpmTrie::try_from(self.bpf.map_mut(name).ok_or_else(absent)?)
+    }
+
+    /// Takes ARP, NDP and ICMP of a served address from now on, or leaves them to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Steering`].
+    pub fn own(&mut self, address: IpAddr, alone: bool) -> Result<(), XdpError> {
+        own(&mut self.bpf, address_key(address), alone)
     }
 
     /// Attaches the program to `interface`: natively, or else generically.
@@ -296,6 +303,19 @@ impl Steering {
             [name] => format!(" ({name})"),
             names => format!(" (one of {})", names.join(", ")),
         }
+    }
+}
+
+fn own(bpf: &mut Ebpf, address: [u8; 16], alone: bool) -> Result<(), XdpError> {
+    let error = |error: MapError| refused("tell what is owned to", &error);
+    let map = bpf.map_mut("OWNED").ok_or_else(|| absent("OWNED"))?;
+    let mut map = HashMap::<_, [u8; 16], u32>::try_from(map).map_err(error)?;
+    if alone {
+        return map.insert(address, 1, 0).map_err(error);
+    }
+    match map.remove(&address) {
+        Err(MapError::KeyNotFound) | Ok(()) => Ok(()),
+        Err(failed) => Err(error(failed)),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     content::{CacheLimits, Catalogue},
     failure::Failure,
     http::Limits,
+    privilege::Identity,
     settings::{Number, Setting, Settings, TransportName, Value},
     shard::{Idle, Timeouts},
     site::{
@@ -35,6 +36,10 @@ pub struct Config {
     pub connections_per_source: usize,
     /// Helper threads.
     pub disk_threads: usize,
+    /// Who to be after the start.
+    pub user: Option<Identity>,
+    /// Whether shards are confined to the system calls of the data path.
+    pub seccomp: bool,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// By what the server is observed.
@@ -173,6 +178,8 @@ impl Config {
                 .value
                 .map_or(usize::MAX, Number::count),
             disk_threads: settings.disk_threads.value.count(),
+            user: settings.user.value.as_deref().map(Identity::find).transpose()?,
+            seccomp: settings.seccomp.value,
             drain_timeout: settings.drain_timeout.value.0,
             observation: Observation::new(settings),
             live: Live::new(settings)?,

@@ -35,9 +35,9 @@ pub enum XdpError {
     },
     /// The process may not do this.
     #[error(
-        "no permission to {action}: AF_XDP needs the capabilities CAP_NET_RAW, CAP_NET_ADMIN and \
-         CAP_BPF; run as root, or grant them (`setcap cap_net_raw,cap_net_admin,cap_bpf+ep` on the \
-         binary)"
+        "no permission to {action}: AF_XDP needs the capabilities CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and \
+         CAP_PERFMON; run as root, or grant them \
+         (`setcap cap_net_raw,cap_net_admin,cap_bpf,cap_perfmon,cap_ipc_lock+ep` on the binary)"
     )]
     Privilege {
         /// What was refused.

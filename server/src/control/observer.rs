@@ -6,7 +6,7 @@
 use std::{
     fmt, iter,
     net::SocketAddr,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -57,7 +57,7 @@ struct Inner {
     started: Instant,
     shards: Vec<ObservedShard>,
     /// Weak, so that whoever looks does not keep the program on the interface.
-    steering: Option<Weak<Steering>>,
+    steering: Option<Weak<Mutex<Steering>>>,
     log: Option<Arc<LogCounters>>,
 }
 
@@ -90,7 +90,7 @@ impl Observer {
     pub fn new(
         about: About,
         shards: Vec<ObservedShard>,
-        steering: Option<Weak<Steering>>,
+        steering: Option<Weak<Mutex<Steering>>>,
         log: Option<Arc<LogCounters>>,
     ) -> Self {
         let started = Instant::now();
@@ -115,7 +115,10 @@ impl Observer {
         let shards = shards.map(|(shard, answer)| shard.snapshot(&answer, deadline)).collect();
         let mut whole = Vec::new();
         let steering = self.inner.steering.as_ref().and_then(Weak::upgrade);
-        if let Some(counters) = steering.and_then(|steering| steering.counters().ok()) {
+        let counters = |steering: Arc<Mutex<Steering>>| {
+            steering.lock().unwrap_or_else(PoisonError::into_inner).counters().ok()
+        };
+        if let Some(counters) = steering.and_then(counters) {
             let frames =
                 Figure::counter("steered_frames", "Frames that arrived, by where they went.");
             let counted = |cause: Cause| (frames.caused_by(cause.name()), counters.of(cause));

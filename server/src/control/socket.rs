@@ -61,11 +61,16 @@ pub struct ControlSocket {
     _reception: Reception,
 }
 
-/// Where control sockets are by default: `/run/pagewire` for root, else below `$XDG_RUNTIME_DIR`. None
-/// without either.
+/// Where the control sockets of the machine's servers are.
+pub const SYSTEM_DIRECTORY: &str = "/run/pagewire";
+
+/// Where control sockets are by default: [`SYSTEM_DIRECTORY`] for root and for whoever owns it, else below
+/// `$XDG_RUNTIME_DIR`. None without either.
 pub fn runtime_directory() -> Option<PathBuf> {
-    if rustix::process::geteuid().is_root() {
-        return Some("/run/pagewire".into());
+    let user = rustix::process::geteuid();
+    let is_owner = |it: fs::Metadata| it.is_dir() && it.uid() == user.as_raw();
+    if user.is_root() || fs::symlink_metadata(SYSTEM_DIRECTORY).is_ok_and(is_owner) {
+        return Some(SYSTEM_DIRECTORY.into());
     }
     let directory = std::env::var_os("XDG_RUNTIME_DIR").filter(|it| !it.is_empty())?;
     Some(Path::new(&directory).join("pagewire"))

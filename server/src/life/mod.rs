@@ -2,8 +2,8 @@
 //!
 //! - `log`: what is said meanwhile; `signals`: what is asked for; `systemd`: what the service manager is told.
 //!
-//! All of it happens on the control thread. The order at the start is: settings, signals, shards, what
-//! operators look at, and only then "ready".
+//! All of it happens on the control thread. The order at the start is: settings, privileges given up, signals,
+//! shards, what operators look at, and only then "ready".
 
 pub mod log;
 mod signals;
@@ -11,7 +11,7 @@ mod systemd;
 
 use std::{
     io::{self, Write},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, select};
@@ -21,9 +21,13 @@ use crate::{
     config::{Config, ThisMachine},
     control::Instruments,
     failure::Failure,
+    privilege::{self, Keeper},
     serve::{Server, Summary},
     settings::{Settings, Sources},
 };
+
+/// How long to wait between looks for an interface that is not there.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Serves until told to end.
 ///
@@ -35,65 +39,130 @@ pub fn serve(sources: Sources) -> Result<(), Failure> {
     log::start(settings.log_format.value, settings.log_level.value);
     sources.warn_of_unknown_variables();
     let config = Config::new(&settings, &ThisMachine)?;
+    let keeper = privilege::drop_to(&config)?;
     let asked = signals::asked()?;
     let watchdog = Watchdog::of_environment();
-    let server = Server::start(&config)?;
-    let _instruments = Instruments::open(&config.observation, &server.observer())?;
-    let mut life = Life { sources, settings, config, asked, watchdog, server };
-    life.announce();
-    life.live();
-    systemd::stopping();
-    report(&life.server.finish()?);
-    Ok(())
+    let mut life = Life { sources, settings, config, keeper, asked, watchdog, losses: 0 };
+    let mut server = Server::start_by(&life.config, &life.keeper)?;
+    loop {
+        let instruments = Instruments::open(&life.config.observation, &server.observer())?;
+        if !server.is_on_xdp() {
+            // Where the kernel's TCP serves there is nothing more to do with privileges.
+            life.keeper = life.keeper.retired();
+        }
+        life.announce(&server);
+        let end = life.live(&server);
+        drop(instruments);
+        if end == End::Asked {
+            systemd::stopping();
+            life.report(&server.finish()?);
+            return Ok(());
+        }
+        life.report(&server.finish()?);
+        match life.start_again() {
+            Some(next) => server = next,
+            None => return Ok(()),
+        }
+    }
 }
 
-/// A server that runs, and what it was started from.
+/// Why a server does not go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// It was told to end, or a shard has failed.
+    Asked,
+    /// The interface is not the one any more that it was started on.
+    InterfaceLost,
+}
+
+/// What a server is started from, and who may end it.
 struct Life {
     sources: Sources,
     settings: Settings,
     config: Config,
+    keeper: Keeper,
     asked: Receiver<Ask>,
     watchdog: Watchdog,
-    server: Server,
+    /// Times that the interface was lost.
+    losses: u64,
 }
 
 impl Life {
     /// Says that connections are accepted, and where.
-    fn announce(&self) {
+    fn announce(&self, server: &Server) {
         for site in &self.config.live.sites {
             tracing::info!("serving {}", site.root.display());
         }
-        let urls: Vec<_> =
-            self.server.addresses().iter().map(|it| format!("http://{it}/")).collect();
+        let urls: Vec<_> = server.addresses().iter().map(|it| format!("http://{it}/")).collect();
         // Whoever started this may have closed the pipe.
         let _ = writeln!(io::stdout(), "ready: {}", urls.join(" "));
         let _ = io::stdout().flush();
         systemd::ready(&format!("serving {}", urls.join(" ")));
     }
 
-    /// Serves until the end is asked for, or a shard fails.
-    fn live(&mut self) {
+    /// Serves until the end is asked for, a shard fails, or the interface is lost.
+    fn live(&mut self, server: &Server) -> End {
         loop {
             select! {
                 recv(self.asked) -> ask => match ask {
-                    Ok(Ask::Reload) => self.reload(),
-                    Ok(Ask::Reopen) => tracing::info!("asked to open log files again: there are none"),
-                    Ok(Ask::Drain) => return self.drain(),
-                    Ok(Ask::End) | Err(_) => return,
+                    Ok(Ask::Reload) => self.reload(Some(server)),
+                    Ok(Ask::Reopen) => server.reopen_logs(),
+                    Ok(Ask::Drain) => {
+                        self.drain(server);
+                        return End::Asked;
+                    }
+                    Ok(Ask::End) | Err(_) => return End::Asked,
                 },
-                recv(self.watchdog.looks()) -> _ => self.watchdog.look(&self.server),
-                recv(self.server.ended()) -> _ => {
+                recv(self.watchdog.looks()) -> _ => self.watchdog.look(server),
+                recv(server.interface_lost()) -> _ => return End::InterfaceLost,
+                recv(server.ended()) -> _ => {
                     tracing::error!("a shard has failed");
-                    return;
+                    return End::Asked;
                 }
             }
         }
     }
 
+    /// Starts again when the interface is back, or at once by the kernel where that has the address. None
+    /// if the end is asked for before.
+    fn start_again(&mut self) -> Option<Server> {
+        self.losses += 1;
+        tracing::error!("the interface is lost; serving goes on when it is back");
+        systemd::status("not serving: the interface is lost");
+        let mut said = String::new();
+        loop {
+            let started = Config::new(&self.settings, &ThisMachine)
+                .and_then(|config| Ok((Server::start_by(&config, &self.keeper)?, config)));
+            match started {
+                Ok((server, config)) => {
+                    self.config = config;
+                    tracing::info!("serving again; the interface was lost {} times", self.losses);
+                    return Some(server);
+                }
+                Err(failure) => {
+                    let reason = failure.to_string();
+                    if reason != said {
+                        tracing::warn!("not serving yet: {reason}");
+                        said = reason;
+                    }
+                }
+            }
+            select! {
+                recv(self.asked) -> ask => match ask {
+                    Ok(Ask::Reload) => self.reload(None),
+                    Ok(Ask::Reopen) => {}
+                    Ok(Ask::Drain | Ask::End) | Err(_) => return None,
+                },
+                recv(self.watchdog.looks()) -> _ => self.watchdog.rest(),
+                recv(crossbeam_channel::after(RETRY)) -> _ => {}
+            }
+        }
+    }
+
     /// Reads the configuration again and has the shards go on with it, or says why not.
-    fn reload(&mut self) {
+    fn reload(&mut self, server: Option<&Server>) {
         systemd::reloading();
-        match self.try_reload() {
+        match self.try_reload(server) {
             Ok(()) => {
                 tracing::info!("reloaded");
                 systemd::ready("serving; reloaded");
@@ -107,31 +176,33 @@ impl Life {
         }
     }
 
-    fn try_reload(&mut self) -> Result<(), Failure> {
+    fn try_reload(&mut self, server: Option<&Server>) -> Result<(), Failure> {
         let mut settings = self.sources.read()?;
         for key in settings.keep_what_needs_a_restart(&self.settings) {
             tracing::warn!("`{key}` has changed, which takes effect only with a restart");
         }
         let config = Config::new(&settings, &ThisMachine)?;
-        self.server.reload(&config)?;
+        if let Some(server) = server {
+            server.reload(&config)?;
+        }
         self.settings = settings;
         self.config = config;
         Ok(())
     }
 
     /// Finishes what is being sent, for as long as the configuration allows.
-    fn drain(&mut self) {
+    fn drain(&mut self, server: &Server) {
         tracing::info!("finishing what is being sent; another signal ends at once");
         systemd::stopping();
-        self.server.drain();
+        server.drain();
         let deadline = Instant::now() + self.config.drain_timeout;
-        while !self.server.is_over() {
+        while !server.is_over() {
             select! {
                 recv(self.asked) -> ask => if matches!(ask, Ok(Ask::Drain | Ask::End) | Err(_)) {
                     return;
                 },
-                recv(self.watchdog.looks()) -> _ => self.watchdog.look(&self.server),
-                recv(self.server.ended()) -> _ => {}
+                recv(self.watchdog.looks()) -> _ => self.watchdog.look(server),
+                recv(server.ended()) -> _ => {}
                 recv(crossbeam_channel::at(deadline)) -> _ => {
                     tracing::warn!("connections are left after drain_timeout and are cut");
                     return;
@@ -139,16 +210,20 @@ impl Life {
             }
         }
     }
-}
 
-fn report(summary: &Summary) {
-    for (number, shard) in summary.shards.iter().enumerate() {
-        tracing::info!("shard {number} on core {}: {}", shard.core, shard.counters);
-        if !shard.transport.is_empty() {
-            tracing::info!("shard {number} on core {}: {}", shard.core, shard.transport);
+    /// Says what a server has done.
+    fn report(&self, summary: &Summary) {
+        for (number, shard) in summary.shards.iter().enumerate() {
+            tracing::info!("shard {number} on core {}: {}", shard.core, shard.counters);
+            if !shard.transport.is_empty() {
+                tracing::info!("shard {number} on core {}: {}", shard.core, shard.transport);
+            }
         }
-    }
-    if !summary.steering.is_empty() {
-        tracing::info!("steering: {}", summary.steering);
+        if self.losses > 0 {
+            tracing::info!("the interface was lost {} times", self.losses);
+        }
+        if !summary.steering.is_empty() {
+            tracing::info!("steering: {}", summary.steering);
+        }
     }
 }

@@ -55,6 +55,12 @@ impl Watchdog {
         &self.looks
     }
 
+    /// Says that all is well with a server that has nothing to do until its interface is back.
+    pub fn rest(&mut self) {
+        self.pulses.clear();
+        tell(&[NotifyState::Watchdog]);
+    }
+
     /// Says that the server is alive, if it is, and wakes shards that sleep, so that they show it.
     pub fn look(&mut self, server: &Server) {
         let turns: Vec<_> =
@@ -84,6 +90,11 @@ pub fn reloading() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => tracing::warn!("cannot read the clock for the service manager: {error}"),
     }
+}
+
+/// Says how things are.
+pub fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
 }
 
 /// Says that the server is ending.

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     config::{Config, KernelConfig},
     failure::Failure,
+    privilege::Keeper,
 };
 
 /// What a shard tells when its stack is up.
@@ -19,10 +20,14 @@ struct Up {
     congestion_control: String,
 }
 
-pub(super) fn start(config: &Config, kernel: &KernelConfig) -> Result<Server, Failure> {
+pub(super) fn start(
+    config: &Config,
+    kernel: &KernelConfig,
+    keeper: &Keeper,
+) -> Result<Server, Failure> {
     let mut config = config.clone();
     descriptors::fit_files_and_connections(&mut config, descriptors::raise_limit());
-    let mut launch = Launch::new(&config)?;
+    let mut launch = Launch::new(&config, keeper)?;
     let mut addresses = kernel.listen.clone();
     for _ in &config.cores {
         let stack_config = StackConfig {

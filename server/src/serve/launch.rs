@@ -1,12 +1,6 @@
 //! Starting a shard on its own thread and core.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    thread::{self, JoinHandle},
-    time::SystemTime,
-};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender};
@@ -20,6 +14,7 @@ use crate::{
     content::{Catalogue, Content},
     counters::Counters,
     failure::Failure,
+    privilege::Keeper,
     service::Service,
     shard::{
         ConnectionLimits, Shard,
@@ -41,6 +36,7 @@ pub(super) trait Summarize {
 /// What all shards share while they are started.
 pub(super) struct Launch<'a> {
     config: &'a Config,
+    keeper: &'a Keeper,
     catalogue: Arc<Catalogue>,
     pub(super) helpers: DiskPool,
     clock: Clock,
@@ -52,7 +48,7 @@ pub(super) struct Launch<'a> {
 
 impl<'a> Launch<'a> {
     /// Opens what is served and starts the helpers.
-    pub(super) fn new(config: &'a Config) -> Result<Self, Failure> {
+    pub(super) fn new(config: &'a Config, keeper: &'a Keeper) -> Result<Self, Failure> {
         let catalogue = Arc::new(Catalogue::open(&config.live.sites)?);
         let queue = QUEUED_JOBS_EACH * config.cores.len().max(1);
         let helpers = DiskPool::start(config.disk_threads, queue)
@@ -63,6 +59,7 @@ impl<'a> Launch<'a> {
             access_log.transpose().map_err(|error| Failure::Other(error.to_string()))?;
         Ok(Self {
             config,
+            keeper,
             catalogue,
             helpers,
             access_log,
@@ -113,13 +110,15 @@ impl<'a> Launch<'a> {
         };
         let (stop, idle) = (self.stop.clone(), self.config.idle());
         let end = End { number, ended: self.ended.0.clone() };
+        let confine = self.keeper.confine();
         let run = move || {
             let _end = end;
             if !core_affinity::set_for_current(CoreId { id: core }) {
                 tracing::warn!("shard {number} could not be pinned to core {core}");
             }
             let clock = seed.clock;
-            let mut shard = match seed.grow(build) {
+            let grown = seed.grow(build).and_then(|grown| confine.apply().map(|()| grown));
+            let mut shard = match grown {
                 Ok((shard, waker, told)) => {
                     let _ = report.send(Ok((waker, told)));
                     shard
@@ -132,8 +131,7 @@ impl<'a> Launch<'a> {
             shard.run(&clock, &stop, idle);
             shard.transport().summary()
         };
-        let thread = spawn(number, run)
-            .map_err(|source| Failure::System { what: "start a shard's thread", source })?;
+        let thread = self.keeper.spawn(format!("shard-{number}"), run)?;
         let (waker, told) =
             reported.recv().map_err(|_| Failure::Shard(format!("shard {number}")))??;
         self.shards.push(RunningShard { core, waker, counters, questions, change, thread });
@@ -149,6 +147,7 @@ impl<'a> Launch<'a> {
             shards: std::mem::take(&mut self.shards),
             stop: self.stop.clone(),
             ended: self.ended.1.clone(),
+            never: crossbeam_channel::never(),
             request_bytes: self.config.live.limits.request_bytes(),
         }
     }
@@ -168,13 +167,6 @@ impl Drop for Launch<'_> {
             let _ = shard.thread.join();
         }
     }
-}
-
-fn spawn(
-    number: usize,
-    run: impl FnOnce() -> String + Send + 'static,
-) -> io::Result<JoinHandle<String>> {
-    thread::Builder::new().name(format!("shard-{number}")).spawn(run)
 }
 
 /// What a shard is made of, on its way to its thread.

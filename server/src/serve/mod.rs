@@ -3,6 +3,7 @@
 mod descriptors;
 mod kernel;
 mod launch;
+mod link_watch;
 mod neighbourhood;
 mod reload;
 mod xdp;
@@ -24,6 +25,7 @@ use crate::{
     control::observer::{About, ObservedShard, Observer},
     counters::Counters,
     failure::Failure,
+    privilege::{Confinement, Keeper},
     shard::{change::Change, inquiry::Question},
     stop::Stop,
 };
@@ -38,6 +40,7 @@ pub struct Server {
     stop: Stop,
     ended: Receiver<usize>,
     behind: Option<xdp::Behind>,
+    never: Receiver<()>,
     /// Room for a request in the transports, in bytes.
     request_bytes: usize,
     access_log: Option<AccessLog>,
@@ -85,22 +88,36 @@ pub struct ShardSummary {
 }
 
 impl Server {
-    /// Starts serving. When this returns, connections are accepted.
+    /// Starts serving, with what this process may do. When this returns, connections are accepted.
     ///
     /// # Errors
     ///
     /// Any [`Failure`]; nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, Failure> {
+        Self::start_by(config, &Keeper::none(Confinement::Free))
+    }
+
+    /// The same, with what `keeper` may do.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_by(config: &Config, keeper: &Keeper) -> Result<Self, Failure> {
         let xdp = match &config.transport {
-            TransportConfig::Kernel(kernel) => return kernel::start(config, kernel),
+            TransportConfig::Kernel(kernel) => return kernel::start(config, kernel, keeper),
             TransportConfig::Xdp(xdp) => xdp,
         };
-        match (xdp::start(config, xdp), &xdp.fallback) {
+        match (xdp::start(config, xdp, keeper), &xdp.fallback) {
             (Err(failure), Some(fallback)) if failure.is_want_of_xdp() => {
-                fall_back(config, fallback, failure)
+                fall_back(config, fallback, keeper, failure)
             }
             (started, _) => started,
         }
+    }
+
+    /// Whether the user-level stack serves, rather than the kernel's TCP.
+    pub fn is_on_xdp(&self) -> bool {
+        self.behind.is_some()
     }
 
     /// Where it listens.
@@ -138,6 +155,11 @@ impl Server {
     /// Ready when a shard has ended, which none does by itself.
     pub fn ended(&self) -> &Receiver<usize> {
         &self.ended
+    }
+
+    /// Ready when the interface has vanished, or another has its name.
+    pub fn interface_lost(&self) -> &Receiver<()> {
+        self.behind.as_ref().map_or(&self.never, xdp::Behind::interface_lost)
     }
 
     /// Asks for a drain: responses under way are finished, then connections and shards end.
@@ -203,7 +225,12 @@ impl Server {
 
 /// Serves by the kernel those of the addresses that it has, for `failure` keeps the user-level stack from it.
 /// If it has none, `failure` stands.
-fn fall_back(config: &Config, fallback: &Fallback, failure: Failure) -> Result<Server, Failure> {
+fn fall_back(
+    config: &Config,
+    fallback: &Fallback,
+    keeper: &Keeper,
+    failure: Failure,
+) -> Result<Server, Failure> {
     let has = |address: &SocketAddr| match TcpListener::bind(SocketAddr::new(address.ip(), 0)) {
         Err(error) => error.kind() != io::ErrorKind::AddrNotAvailable,
         Ok(_) => true,
@@ -217,7 +244,7 @@ fn fall_back(config: &Config, fallback: &Fallback, failure: Failure) -> Result<S
         tracing::warn!("{address} is not served, as the kernel does not have it");
     }
     let config = Config { cores: fallback.cores.clone(), ..config.clone() };
-    kernel::start(&config, &KernelConfig { listen, ..fallback.kernel.clone() })
+    kernel::start(&config, &KernelConfig { listen, ..fallback.kernel.clone() }, keeper)
 }
 
 /// A server that is given up ends at once.

@@ -13,12 +13,14 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use pagewire_driver::{Waker, wait_readable};
-use pagewire_stack::NetworkView;
+use pagewire_driver::{Steering, Waker, wait_readable};
+use pagewire_stack::{NetworkView, user::ServedAddress};
 
+use super::link_watch::{Happening, LinkWatch};
 use crate::{
     control::netlink::{Network, NetworkError},
     failure::Failure,
+    privilege::Keeper,
 };
 
 /// Neighbours that wait to be asked for. Those beyond are asked for again by whoever needs them.
@@ -33,17 +35,28 @@ pub(super) struct Neighbourhood {
     shards: Vec<(Sender<NetworkView>, Option<Waker>)>,
     ask: Sender<IpAddr>,
     asked: Receiver<IpAddr>,
+    keeper: Keeper,
+    interface: String,
 }
 
 impl Neighbourhood {
     /// Reads the present state.
-    pub(super) fn open(interface: &str) -> Result<Self, Failure> {
-        let network = Network::open(interface).map_err(|error| match error {
+    pub(super) fn open(interface: &str, keeper: &Keeper) -> Result<Self, Failure> {
+        let name = interface.to_owned();
+        // The kernel asks both who opened a socket and who uses it.
+        let network = keeper.run(move || Network::open(&name))?.map_err(|error| match error {
             NetworkError::NoInterface { .. } => Failure::Interface(error.to_string()),
             NetworkError::Netlink(_) => Failure::Other(error.to_string()),
         })?;
         let (ask, asked) = crossbeam_channel::bounded(MOST_PROBES);
-        Ok(Self { network, shards: Vec::new(), ask, asked })
+        Ok(Self {
+            network,
+            shards: Vec::new(),
+            ask,
+            asked,
+            keeper: keeper.clone(),
+            interface: interface.to_owned(),
+        })
     }
 
     /// Whether the kernel has `address` on the interface.
@@ -71,22 +84,31 @@ impl Neighbourhood {
         self.ask.clone()
     }
 
-    /// Starts to pass on changes and questions.
-    pub(super) fn watch(self) -> Result<Watch, Failure> {
+    /// Starts to pass on changes and questions, and to keep `steering` at who owns what of `served`.
+    pub(super) fn watch(
+        self,
+        steering: Arc<Mutex<Steering>>,
+        served: &[ServedAddress],
+    ) -> Result<Watch, Failure> {
         let failed = |source| Failure::System { what: "watch the network", source };
-        let Self { network, shards, asked, .. } = self;
+        let Self { network, shards, asked, keeper, interface, .. } = self;
+        let owners = served.iter().map(|it| (it.address(), it.owned_alone)).collect();
+        let link = LinkWatch::new(network.view(), owners);
         let notices = network.as_fd().try_clone_to_owned().map_err(failed)?;
         let network = Arc::new(Mutex::new(network));
         let waker = Waker::new().map_err(failed)?;
         let stop = Arc::new(AtomicBool::new(false));
         // This one ends with the last shard that could ask.
-        let prober = Arc::clone(&network);
-        spawn("probe", move || answer_probes(&prober, &asked)).map_err(failed)?;
+        let (prober, asker) = (Arc::clone(&network), keeper.clone());
+        spawn("probe", move || answer_probes(&prober, &asked, &asker)).map_err(failed)?;
+        let (report, lost) = crossbeam_channel::bounded(1);
+        let mut consequences = Consequences { interface, link, report, steering, keeper };
         let (wake, stopped) = (waker.clone(), Arc::clone(&stop));
-        let thread =
-            spawn("network", move || pass_on(&network, &notices, &shards, &wake, &stopped))
-                .map_err(failed)?;
-        Ok(Watch { thread: Some(thread), waker, stop })
+        let run = move || {
+            pass_on(&network, &notices, &shards, &mut consequences, (&wake, &stopped));
+        };
+        let thread = spawn("network", run).map_err(failed)?;
+        Ok(Watch { thread: Some(thread), waker, stop, lost })
     }
 }
 
@@ -94,10 +116,11 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
     thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
-fn answer_probes(network: &Mutex<Network>, asked: &Receiver<IpAddr>) {
+fn answer_probes(network: &Arc<Mutex<Network>>, asked: &Receiver<IpAddr>, keeper: &Keeper) {
     for neighbour in asked {
-        let mut network = network.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = network.probe(neighbour) {
+        let network = Arc::clone(network);
+        let probe = move || network.lock().unwrap_or_else(PoisonError::into_inner).probe(neighbour);
+        if let Ok(Err(error)) = keeper.run(probe) {
             tracing::debug!("cannot ask the kernel for the neighbour {neighbour}: {error}");
         }
     }
@@ -107,8 +130,8 @@ fn pass_on(
     network: &Mutex<Network>,
     notices: &OwnedFd,
     shards: &[(Sender<NetworkView>, Option<Waker>)],
-    waker: &Waker,
-    stop: &AtomicBool,
+    consequences: &mut Consequences,
+    (waker, stop): (&Waker, &AtomicBool),
 ) {
     while !stop.load(Ordering::Acquire) {
         wait_readable(&[notices.as_fd(), waker.as_fd()], None);
@@ -119,6 +142,11 @@ fn pass_on(
                 for (shard, waker) in shards {
                     let _ = shard.send(view.clone());
                     waker.iter().for_each(Waker::wake);
+                }
+                let happenings = consequences.link.see(view);
+                drop(network);
+                for happening in happenings {
+                    consequences.draw(happening);
                 }
             }
             Ok(None) => {}
@@ -131,11 +159,52 @@ fn pass_on(
     }
 }
 
+/// What follows from what happens to the interface.
+struct Consequences {
+    interface: String,
+    link: LinkWatch,
+    report: Sender<()>,
+    steering: Arc<Mutex<Steering>>,
+    keeper: Keeper,
+}
+
+impl Consequences {
+    fn draw(&self, happening: Happening) {
+        let interface = &self.interface;
+        match happening {
+            Happening::Down => tracing::warn!("the link of {interface} is down"),
+            Happening::Up => tracing::info!("the link of {interface} is up again"),
+            Happening::Lost => {
+                let _ = self.report.try_send(());
+            }
+            Happening::Owner { address, alone } => {
+                let owner = if alone { "pagewire alone" } else { "the kernel as well" };
+                tracing::info!("{address} belongs to {owner} now");
+                let steering = Arc::clone(&self.steering);
+                let own = move || {
+                    steering.lock().unwrap_or_else(PoisonError::into_inner).own(address, alone)
+                };
+                if let Err(error) = self.keeper.run(own).map(|owned| owned.map_err(Failure::from)) {
+                    tracing::warn!("{error}");
+                }
+            }
+        }
+    }
+}
+
 /// The threads at work. They end when this is dropped.
 pub(super) struct Watch {
     thread: Option<JoinHandle<()>>,
     waker: Waker,
     stop: Arc<AtomicBool>,
+    lost: Receiver<()>,
+}
+
+impl Watch {
+    /// Ready when the interface is gone, or another has its name.
+    pub(super) fn lost(&self) -> &Receiver<()> {
+        &self.lost
+    }
 }
 
 impl Drop for Watch {

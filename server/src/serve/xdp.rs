@@ -6,9 +6,10 @@
 use std::{
     net::SocketAddr,
     os::fd::AsFd,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use crossbeam_channel::Receiver;
 use pagewire_driver::{Cause, Port, Served, Steering, XdpConfig as QueueConfig, XdpError, XdpPort};
 use pagewire_stack::user::{
     MOST_ADDRESSES, MOST_SHARDS, Mesh, ServedAddress, UserConfig, UserLimits, UserStack,
@@ -22,23 +23,29 @@ use super::{
 use crate::{
     config::{Config, XdpConfig},
     failure::Failure,
+    privilege::Keeper,
 };
 
 /// What stands behind the shards while they run.
 pub(super) struct Behind {
-    steering: Arc<Steering>,
-    _watch: Watch,
+    steering: Arc<Mutex<Steering>>,
+    watch: Watch,
 }
 
 impl Behind {
     /// The program.
-    pub(super) fn steering(&self) -> Weak<Steering> {
+    pub(super) fn steering(&self) -> Weak<Mutex<Steering>> {
         Arc::downgrade(&self.steering)
+    }
+
+    /// Ready when the interface has vanished, or another has its name.
+    pub(super) fn interface_lost(&self) -> &Receiver<()> {
+        self.watch.lost()
     }
 
     /// What the program has counted, for people.
     pub(super) fn summary(&self) -> String {
-        match self.steering.counters() {
+        match self.steering.lock().unwrap_or_else(PoisonError::into_inner).counters() {
             Ok(counters) => {
                 super::summary_of(Cause::ALL.map(|cause| (cause.name(), counters.of(cause))))
             }
@@ -47,11 +54,11 @@ impl Behind {
     }
 }
 
-pub(super) fn start(config: &Config, xdp: &XdpConfig) -> Result<Server, Failure> {
+pub(super) fn start(config: &Config, xdp: &XdpConfig, keeper: &Keeper) -> Result<Server, Failure> {
     check_counts(xdp)?;
     let mut config = config.clone();
     descriptors::fit_files(&mut config, descriptors::raise_limit());
-    let mut neighbourhood = Neighbourhood::open(&xdp.interface)?;
+    let mut neighbourhood = Neighbourhood::open(&xdp.interface, keeper)?;
     let addresses: Vec<_> = xdp
         .addresses
         .iter()
@@ -68,8 +75,8 @@ pub(super) fn start(config: &Config, xdp: &XdpConfig) -> Result<Server, Failure>
             owned_alone: served.owned_alone,
         })
         .collect();
-    let mut steering = Steering::load(&served)?;
-    let mut launch = Launch::new(&config)?;
+    let mut steering = keeper.run(move || Steering::load(&served))??;
+    let mut launch = Launch::new(&config, keeper)?;
     for (mesh, &queue) in Mesh::new(xdp.queues.len()).into_iter().zip(&xdp.queues) {
         let stack_config = UserConfig {
             addresses: addresses.clone(),
@@ -97,11 +104,14 @@ pub(super) fn start(config: &Config, xdp: &XdpConfig) -> Result<Server, Failure>
                 stack.map_err(|source| Failure::System { what: "set up the stack", source })?;
             Ok((stack, (socket, chosen)))
         })?;
-        steering.register(queue, socket.as_fd())?;
+        steering =
+            keeper.run(move || steering.register(queue, socket.as_fd()).map(|()| steering))??;
         neighbourhood.wakes(launch.waker());
         launch.describe(&chosen);
     }
-    let attached = steering.attach(&xdp.interface)?;
+    let interface = xdp.interface.clone();
+    let attach = move || steering.attach(&interface).map(|attached| (steering, attached));
+    let (steering, attached) = keeper.run(attach)??;
     tracing::info!("{attached}");
     for served in &addresses {
         let (address, owner) = (
@@ -112,8 +122,9 @@ pub(super) fn start(config: &Config, xdp: &XdpConfig) -> Result<Server, Failure>
     }
     let endpoints =
         addresses.iter().map(|served| SocketAddr::new(served.address(), xdp.port)).collect();
-    let watch = neighbourhood.watch()?;
-    Ok(launch.finish(endpoints, Some(Behind { steering: Arc::new(steering), _watch: watch })))
+    let steering = Arc::new(Mutex::new(steering));
+    let watch = neighbourhood.watch(Arc::clone(&steering), &addresses)?;
+    Ok(launch.finish(endpoints, Some(Behind { steering, watch })))
 }
 
 fn check_counts(xdp: &XdpConfig) -> Result<(), Failure> {

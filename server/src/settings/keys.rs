@@ -170,6 +170,13 @@ keys! {
         /// Cores to run on, one shard each: `0-1` or `0,2-3`. [default: all that this process may use]
         cores: Option<NumberList> = "", AtStart;
     }
+    "Privileges" {
+        /// User to become once started as root, and group, by name or number: `www-data` or `www-data:web`.
+        /// What the interface needs later stays with one thread that touches no traffic. [default: none]
+        user: Option<String> = "", AtStart;
+        /// Confine the threads that serve to the system calls that they need.
+        seccomp: bool = "true", AtStart;
+    }
     "Kernel transport" {
         /// Address to listen on; may be given several times. [default: each --address with --port, or
         /// 127.0.0.1:8080]

@@ -4,6 +4,9 @@
 
 mod client;
 mod hopping;
+mod interface;
+mod privileges;
 mod process;
+mod reloads;
 mod restart;
 mod serving;

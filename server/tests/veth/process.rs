@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    path::PathBuf,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -32,6 +33,16 @@ impl Site {
         }
         Self { directory, files }
     }
+
+    /// Lets every user read it.
+    pub fn open_to_all(&self) {
+        fs::set_permissions(self.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
 }
 
 /// A server that is ready. Dropping it kills it.
@@ -43,10 +54,16 @@ pub struct Process {
 impl Process {
     /// Starts it and waits until it says that it is ready.
     pub fn start(lab: &Lab, site: &Site, flags: &str) -> Self {
-        let log = site.directory.path().join(".log");
+        let root = site.directory.path().to_str().unwrap();
+        let arguments = ["serve", root].into_iter().chain(flags.split(' '));
+        Self::run(lab, arguments, site.directory.path().join(".log"))
+    }
+
+    /// Runs it with these arguments and waits until it says that it is ready.
+    pub fn run<'a>(lab: &Lab, arguments: impl IntoIterator<Item = &'a str>, log: PathBuf) -> Self {
         let output = File::create(&log).unwrap();
         let mut command = lab.command(Side::Server, env!("CARGO_BIN_EXE_pagewire"));
-        command.arg("serve").arg(site.directory.path()).args(flags.split(' '));
+        command.args(arguments);
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let mut process = Self { child: command.spawn().unwrap(), log };
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -62,6 +79,11 @@ impl Process {
     /// What it has said so far.
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal, by its name.

@@ -37,6 +37,14 @@ impl<P: Port> UserStack<P> {
         if view.routes != self.network.routes {
             self.neighbors.begin_generation();
         }
+        // An interface that has vanished has no addresses, which is no reason to answer for them.
+        if view.link.index != 0 && view.addresses != self.network.addresses {
+            for served in &mut self.addresses {
+                let address = served.address();
+                served.owned_alone =
+                    !view.addresses.iter().any(|prefix| prefix.address() == address);
+            }
+        }
         self.network = view;
     }
 

@@ -25,8 +25,9 @@ pub(super) const CHECKS: &[Check] = &[
 const LEAST_KERNEL: (u32, u32) = (5, 10);
 
 /// Capabilities that the user-level stack needs at its start, with their numbers (capability.h).
-const NEEDED: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_BPF", 39)];
-/// `CAP_SYS_ADMIN` stands for `CAP_BPF`, as it did before there was that.
+const NEEDED: [(&str, u32); 4] =
+    [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
+/// `CAP_SYS_ADMIN` stands for `CAP_BPF` and `CAP_PERFMON`, as it did before there were these.
 const SYS_ADMIN: u32 = 21;
 /// `CAP_IPC_LOCK`: no limit to locked memory.
 const IPC_LOCK: u32 = 14;
@@ -54,7 +55,7 @@ fn capabilities(case: &Case<'_>) -> Option<Finding> {
     let missing: Vec<&str> = NEEDED
         .iter()
         .filter(|(name, number)| {
-            let stands_in = *name == "CAP_BPF" && has(case, SYS_ADMIN);
+            let stands_in = ["CAP_BPF", "CAP_PERFMON"].contains(name) && has(case, SYS_ADMIN);
             !stands_in && !has(case, *number)
         })
         .map(|(name, _)| *name)
