@@ -6,7 +6,7 @@ use pagewire_driver::Waker;
 use pagewire_stack::{CloseReason, DiskPool, Parts};
 use tempfile::TempDir;
 
-use super::*;
+use super::{change::Change, *};
 use crate::{
     content::{CacheLimits, Catalogue, Content},
     http::Limits,
@@ -226,6 +226,30 @@ fn a_request_waits_for_its_file_once_and_then_not() {
     fixture.receive(GET);
     assert_eq!(fixture.statuses(), [200, 200]);
     assert_eq!((fixture.count(Counter::Waits), fixture.count(Counter::Requests)), (1, 2));
+}
+
+#[test]
+fn a_request_that_waits_is_answered_by_what_is_served_then() {
+    let mut fixture = Fixture::new();
+    fixture.receive(GET);
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a"), "abc").unwrap();
+    let change = Change {
+        catalogue: Arc::new(Catalogue::of_directory(directory.path()).unwrap()),
+        limits: Limits { head_bytes: 256, ..Limits::default() },
+        cache: CacheLimits::default(),
+        timeouts: Timeouts { idle: Duration::from_secs(1), ..Timeouts::default() },
+        taken: crossbeam_channel::bounded(0).0,
+    };
+    fixture.shard.adopt(&change, fixture.now);
+    fixture.await_responses(1);
+    assert!(fixture.line().output.ends_with("\r\n\r\n<0+3>"), "{}", fixture.line().output);
+    fixture.sent();
+    fixture.receive(GET);
+    assert_eq!(fixture.statuses(), [200, 200], "each request once");
+    fixture.sent();
+    fixture.receive(&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(300)));
+    assert_eq!(fixture.statuses(), [200, 200, 414], "the new limits hold");
 }
 
 #[test]

@@ -65,7 +65,12 @@ impl Process {
         let mut command = lab.command(Side::Server, env!("CARGO_BIN_EXE_pagewire"));
         command.args(arguments);
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-        let mut process = Self { child: command.spawn().unwrap(), log };
+        Self::of(command.spawn().unwrap(), log)
+    }
+
+    /// One that was started and writes to `log`. Waits until it says that it is ready.
+    pub fn of(child: Child, log: PathBuf) -> Self {
+        let mut process = Self { child, log };
         let deadline = Instant::now() + Duration::from_secs(20);
         while !process.said().contains("ready") {
             let ended = process.child.try_wait().unwrap();
