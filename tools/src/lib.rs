@@ -1,11 +1,16 @@
 //! Operators' tools for Pagewire: a lab of network namespaces, an emulator of bad links for it, a
-//! demonstration in it, a load generator, and a doctor for interfaces.
+//! demonstration in it, a load generator, a doctor for interfaces, and
+//! views of a running server.
 //!
 //! The binary is `pw`; tests use [`lab::Lab`] as a library.
 
+pub mod connections;
+pub mod control;
 pub mod demo;
 pub mod doctor;
 pub mod emulator;
 pub mod lab;
 pub mod load;
+mod quantity;
 pub mod system;
+pub mod top;

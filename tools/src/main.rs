@@ -6,16 +6,20 @@
 )]
 
 use std::{
+    io,
     os::unix::process::CommandExt,
     process::{ExitCode, exit},
 };
 
 use clap::{Args, Parser, Subcommand};
 use pagewire_tools::{
+    connections::{self, ConnectionsArgs},
+    control::ControlError,
     demo::{self, DemoConfig, DemoError, Ending},
     doctor::{self, DoctorArgs},
     lab::{self, EmulateConfig, Lab, LabConfig, LabError, Prefix, Side},
     load::{self, LoadArgs},
+    top::{self, TopArgs},
 };
 
 /// Tools around pagewire, a file server on a user-level or the kernel's TCP.
@@ -52,6 +56,14 @@ enum Tool {
     /// Exit status 1 if something does not work as it is. Give the flags that `pagewire serve` will be given;
     /// what would be served decides what is wrong.
     Doctor(DoctorArgs),
+    /// Watch a running server: its cores, connections, drops and latencies, once a second
+    ///
+    /// 1 and 2 switch between cores and connections, q ends. Needs to run as the server's user or as root.
+    Top(TopArgs),
+    /// List the connections of a running server, as text or JSON
+    ///
+    /// Needs to run as the server's user or as root.
+    Connections(ConnectionsArgs),
     /// Emulate the link of a lab until it goes; `pw lab up` starts this
     #[command(hide = true)]
     Emulate(EmulateConfig),
@@ -94,6 +106,8 @@ fn main() -> ExitCode {
         Tool::Lab(command) => run_lab(command).map_err(DemoError::Lab),
         Tool::Load(args) => return load::main(&args),
         Tool::Doctor(args) => return doctor::main(&args),
+        Tool::Top(args) => return watched(top::run(&args)),
+        Tool::Connections(args) => return watched(connections::run(&args)),
         Tool::Emulate(config) => {
             lab::emulate(&config).map(|()| ExitCode::SUCCESS).map_err(DemoError::Lab)
         }
@@ -110,6 +124,19 @@ fn main() -> ExitCode {
             _ => ExitCode::FAILURE,
         }
     })
+}
+
+/// The end of a tool that looks at a server.
+fn watched(result: Result<(), ControlError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pw: {error}");
+            let denied = matches!(&error, ControlError::Unreachable { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied);
+            if denied { ExitCode::from(NO_PRIVILEGE) } else { ExitCode::FAILURE }
+        }
+    }
 }
 
 /// As pagewire has it.

@@ -1,0 +1,98 @@
+//! `pw connections` and `pw top` against a server that runs.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use pagewire::{
+    config::Config,
+    control::{protocol::Connection, socket::ControlSocket},
+    serve::Server,
+};
+
+struct Running {
+    server: Server,
+    control: ControlSocket,
+    _directory: tempfile::TempDir,
+}
+
+fn start() -> Running {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a.txt"), b"hello").unwrap();
+    let root = directory.path().to_str().unwrap();
+    let words = ["pagewire", "serve", root, "--listen=127.0.0.1:0", "--cores=0"];
+    let server = Server::start(&Config::of_command_line(words).unwrap()).unwrap();
+    let path = directory.path().join("it.sock");
+    let control = ControlSocket::open(&path, server.observer()).unwrap();
+    Running { server, control, _directory: directory }
+}
+
+impl Running {
+    /// Connections that have been answered once, and stay open.
+    fn clients(&self, count: usize) -> Vec<TcpStream> {
+        let client = |_| {
+            let mut client = TcpStream::connect(self.server.addresses()[0]).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            client.write_all(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            client.read_exact(&mut [0; 12]).unwrap();
+            client
+        };
+        (0..count).map(client).collect()
+    }
+
+    fn pw(&self, words: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pw"));
+        command.args(words.split(' ')).env("PAGEWIRE_CONTROL", self.control.path());
+        command.output().unwrap()
+    }
+
+    fn said(&self, words: &str) -> String {
+        let output = self.pw(words);
+        assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[test]
+fn connections_are_listed_for_eyes_and_scripts() {
+    let running = start();
+    let clients = running.clients(20);
+    let text = running.said("connections");
+    assert_eq!(text.lines().count(), 21, "{text}");
+    let ours = clients[7].local_addr().unwrap().to_string();
+    let row = text.lines().find(|line| line.contains(&ours)).unwrap();
+    assert!(row.starts_with("estab      idle "), "{row}");
+    let json = running.said("connections --json --sort rtt --limit 5");
+    let rows: Vec<Connection> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 5);
+    assert!(rows.is_sorted_by(|a, b| a.rtt_seconds >= b.rtt_seconds), "{json}");
+    assert_eq!(running.said("connections --count --peer 127.0.0.1 --state estab"), "20\n");
+    assert_eq!(running.said("connections --count --peer 10.0.0.0/8"), "0\n");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_a_status() {
+    let running = start();
+    let refused = running.pw("connections --state open");
+    assert_eq!(refused.status.code(), Some(1));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("there is no `open`; there are syn-sent"), "{message}");
+    let gone = running.pw("top --socket /nowhere/1.sock");
+    assert_eq!(gone.status.code(), Some(1));
+    let message = String::from_utf8(gone.stderr).unwrap();
+    assert!(message.contains("cannot reach the server at /nowhere/1.sock"), "{message}");
+}
+
+#[test]
+fn top_shows_what_happens() {
+    let running = start();
+    let _clients = running.clients(30);
+    let text = running.said("top --plain 1 --interval 200ms");
+    assert!(text.contains(" 30 open ") && text.contains("30 estab"), "{text}");
+    assert!(text.contains("30 of 30 connections"), "{text}");
+    assert!(text.contains(&format!("kernel on {}", running.server.addresses()[0])), "{text}");
+}
