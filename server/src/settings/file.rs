@@ -146,6 +146,8 @@ fn texts(value: &DeValue<'_>) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::Sources;
 
     fn problems(text: &str) -> Vec<String> {
@@ -223,6 +225,19 @@ lisstting = true
             found.len() == 1 && found[0].starts_with("a.toml:1: site: missing field"),
             "{found:?}"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd_to_be_told_about(noise in "(\\PC|\n){0,200}", at in 0..200usize, len in 0..8usize) {
+            problems(&noise);
+            // A good file with a few bytes replaced.
+            let good = "port = 80\nlisten = [\"[::1]:1\"]\nidle_timeout = \"3s\"\ncores = \"0-1\"\n\
+                        [[site]]\nroot = \"/a\"\n[[site.rule]]\npath = \"/x/\"\nlisting = true\n";
+            let at = at.min(good.len() - len);
+            let noise: String = noise.chars().take(len).collect();
+            problems(&format!("{}{noise}{}", &good[..at], &good[at + len..]));
+        }
     }
 
     #[test]

@@ -153,3 +153,57 @@ fn an_address_may_become_pagewires_alone_and_the_kernels_again() {
     }
     process.stop();
 }
+
+/// An address that the kernel has elsewhere, as anycast addresses on the loopback interface are.
+#[test]
+fn where_the_kernel_has_the_address_it_serves_when_the_interface_is_lost() {
+    if !privileged() {
+        return;
+    }
+    let lab = Lab::up(&LabConfig { queues: Some(2), ..LabConfig::unique() }).unwrap();
+    let site = Site::new(&[("page", 50_000)]);
+    site.open_to_all();
+    run(&lab, Side::Server, "ip addr add 10.99.0.1/32 dev lo");
+    run(&lab, Side::Client, "ip route add 10.99.0.1 via 10.77.0.1");
+    let flags = format!("--interface {INTERFACE} --address 10.99.0.1/24 --user nobody");
+    let process = Process::start(&lab, &site, &flags);
+    let fetch = || {
+        let connect = || Client::connect("10.99.0.1".parse().unwrap(), PATIENCE);
+        let mut client = lab.within(Side::Client, connect).unwrap().expect("a connection");
+        assert!(client.get("/page").unwrap() == site.files["page"], "other bytes");
+    };
+    assert!(!process.said().contains("the kernel's TCP serves instead"));
+    fetch();
+    run(&lab, Side::Server, &format!("ip link del {INTERFACE}"));
+    wait_said(&process, "the kernel's TCP serves instead", 1);
+    wait_said(&process, "serving again", 1);
+    plug_in(&lab);
+    run(&lab, Side::Client, "ip route add 10.99.0.1 via 10.77.0.1");
+    fetch();
+    process.stop();
+}
+
+#[test]
+fn a_route_that_goes_and_comes_back_reaches_open_connections() {
+    if !privileged() {
+        return;
+    }
+    let lab = Lab::up(&LabConfig { routed: true, ..LabConfig::unique() }).unwrap();
+    let site = Site::new(&[("page", 200_000)]);
+    let process = Process::start(&lab, &site, XDP);
+    let mut client = Client::connect_many(&lab, SERVER[0], 1).remove(0);
+    assert!(client.get("/page").unwrap() == site.files["page"]);
+    for _ in 0..2 {
+        run(&lab, Side::Server, "ip route del 10.78.0.0/24");
+        client.send("/page").unwrap();
+        thread::sleep(Duration::from_millis(300));
+        run(
+            &lab,
+            Side::Server,
+            &format!("ip route add 10.78.0.0/24 via 10.77.0.254 dev {INTERFACE}"),
+        );
+        assert!(client.receive().expect("an answer") == site.files["page"], "other bytes");
+    }
+    drop(client);
+    assert_eq!(process.stop().of("finished"), 1);
+}
