@@ -2,6 +2,7 @@
 
 mod all;
 mod client;
+mod cold;
 mod compare;
 mod cpu;
 mod ends;
@@ -34,11 +35,15 @@ enum Measurement {
     Engine(engine::Options),
     Pps(pps::Options),
     Compare(compare::Options),
+    Cold(cold::Options),
     Report(report::Options),
     Ladder(ladder::Options),
     Syscalls(syscalls::Options),
     Wan(wan::Options),
     All(all::Options),
+    /// The server that `cold` compares with, started by it
+    #[command(hide = true)]
+    ColdNaive(cold::NaiveOptions),
     /// A server of the ladder, started by it
     #[command(hide = true)]
     Rung(ladder::RungOptions),
@@ -54,6 +59,8 @@ fn main() -> ExitCode {
         Measurement::Engine(options) => engine::run(&options).map_err(Into::into),
         Measurement::Pps(options) => pps::run(&options).map_err(Into::into),
         Measurement::Compare(options) => compare::run(&options).map_err(Into::into),
+        Measurement::Cold(options) => cold::run(&options).map_err(Into::into),
+        Measurement::ColdNaive(options) => cold::run_naive(&options).map_err(Into::into),
         Measurement::Report(options) => report::run(&options).map_err(Into::into),
         Measurement::Ladder(options) => ladder::run(&options).map_err(Into::into),
         Measurement::Syscalls(options) => syscalls::run(&options).map_err(Into::into),

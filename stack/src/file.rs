@@ -20,7 +20,10 @@ use std::{
 
 use rustix::fs::Advice;
 
-use crate::mapping::{self, Mapping};
+use crate::{
+    disk,
+    mapping::{self, Mapping},
+};
 
 /// Files of at most this many bytes are held in memory. A mapping costs one of the process's 65,530
 /// and a descriptor, and sending from it an fstat and a call more; above, copying costs the kernel's
@@ -69,7 +72,8 @@ impl Identity {
 #[derive(Debug)]
 pub struct FileObject {
     identity: Identity,
-    backing: Backing,
+    /// Nothing only while it is dropped.
+    backing: Option<Backing>,
     /// Never used twice in a process.
     serial: u64,
     /// Its file was seen to have changed. Written once at most, so cores may share it.
@@ -121,6 +125,7 @@ impl FileObject {
     fn with(identity: Identity, backing: Backing) -> Arc<Self> {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let backing = Some(backing);
         Arc::new(Self { identity, backing, serial, outdated: AtomicBool::new(false) })
     }
 
@@ -142,8 +147,8 @@ impl FileObject {
     /// Its bytes, if it holds a copy of them.
     pub fn memory(&self) -> Option<&[u8]> {
         match &self.backing {
-            Backing::Memory(bytes) => Some(bytes),
-            Backing::Mapped { .. } => None,
+            Some(Backing::Memory(bytes)) => Some(bytes),
+            _ => None,
         }
     }
 
@@ -154,27 +159,20 @@ impl FileObject {
 
     /// Whether bytes were missing when they were read. What was read since is not to be sent.
     pub fn is_damaged(&self) -> bool {
-        match &self.backing {
-            Backing::Memory(_) => false,
-            Backing::Mapped { mapping, .. } => mapping.is_damaged(),
-        }
+        self.mapped().is_some_and(|(_, mapping)| mapping.is_damaged())
     }
 
     /// Whether the file's content is still what was opened, asked afresh of the file system. A copy
     /// always is. Not seen: a rewrite in place that leaves size and modification time unchanged.
     pub fn is_current(&self) -> bool {
-        match &self.backing {
-            Backing::Memory(_) => true,
-            Backing::Mapped { file, mapping } => {
-                let now = file.metadata().map(|metadata| Identity::of(&metadata));
-                let is_current =
-                    !mapping.is_damaged() && now.is_ok_and(|now| now.same_content(&self.identity));
-                if !is_current {
-                    self.outdated.store(true, Ordering::Relaxed);
-                }
-                is_current
-            }
+        let Some(Backing::Mapped { file, mapping }) = &self.backing else { return true };
+        let now = file.metadata().map(|metadata| Identity::of(&metadata));
+        let is_current =
+            !mapping.is_damaged() && now.is_ok_and(|now| now.same_content(&self.identity));
+        if !is_current {
+            self.outdated.store(true, Ordering::Relaxed);
         }
+        is_current
     }
 
     /// Whether it is known already that the file is not what was opened, or that its bytes cannot be
@@ -182,6 +180,16 @@ impl FileObject {
     pub fn is_outdated(&self) -> bool {
         self.outdated.load(Ordering::Relaxed) || self.is_damaged()
     }
+
+    /// Reads the object's beginning into memory, so that whoever asks for it next need not wait. Blocks:
+    /// for helper threads.
+    pub fn bring_in(&self) {
+        // What cannot be read now is found so again when it is to be sent.
+        let _ = disk::populate(self, 0..self.len().min(disk::WINDOW));
+    }
+
+    /// Most objects of this process that can have a mapping and a descriptor at once.
+    pub const MAPPED_MAX: usize = mapping::MAPPINGS_MAX;
 
     /// How many objects of this process have a mapping and a descriptor.
     pub fn live_mappings() -> usize {
@@ -193,25 +201,35 @@ impl FileObject {
     /// [`is_damaged`](Self::is_damaged). Reading those that are not resident waits for the disk.
     pub(crate) fn pointer(&self, start: u64, len: usize) -> Option<*const u8> {
         match &self.backing {
-            Backing::Memory(bytes) => {
+            Some(Backing::Memory(bytes)) => {
                 let start = usize::try_from(start).ok()?;
                 Some(bytes.get(start..start.checked_add(len)?)?.as_ptr())
             }
-            Backing::Mapped { mapping, .. } => mapping.pointer(start, len),
+            Some(Backing::Mapped { mapping, .. }) => mapping.pointer(start, len),
+            None => None,
         }
     }
 
     /// Its descriptor and mapping, if it is mapped.
     pub(crate) fn mapped(&self) -> Option<(BorrowedFd<'_>, &Mapping)> {
         match &self.backing {
-            Backing::Memory(_) => None,
-            Backing::Mapped { file, mapping } => Some((file.as_fd(), mapping)),
+            Some(Backing::Mapped { file, mapping }) => Some((file.as_fd(), mapping)),
+            _ => None,
         }
     }
 
     /// A number that no other object of this process has had.
     pub(crate) fn serial(&self) -> u64 {
         self.serial
+    }
+}
+
+/// The last to let go of an object is as a rule a core, and taking a large mapping down takes long.
+impl Drop for FileObject {
+    fn drop(&mut self) {
+        if let Some(backing @ Backing::Mapped { .. }) = self.backing.take() {
+            disk::discard(Box::new(backing));
+        }
     }
 }
 

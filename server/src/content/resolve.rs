@@ -151,6 +151,7 @@ impl Look<'_> {
         let vary = if coded.is_empty() { "" } else { "Accept-Encoding" };
         let represent = |opened: Opened, coding: Option<Coding>| {
             let object = FileObject::load(opened.file)?;
+            object.bring_in();
             let etag = etag(object.identity(), coding);
             let changed = last_modified(object.identity());
             let entity = entity(&policy, &object, &etag, changed, coding, &content_type, vary);

@@ -1,5 +1,6 @@
 //! Descriptors and mappings: how many there may be, and how the configuration is fitted to that.
 
+use pagewire_stack::FileObject;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
@@ -10,8 +11,9 @@ const RESERVED: usize = 64;
 /// The same for each core.
 const RESERVED_EACH: usize = 128;
 
-/// `vm.max_map_count` is 65,530 unless somebody changed it; the program needs some itself.
-const MAPPINGS: usize = 60_000;
+/// Files that all caches together may keep mapped. The rest is for files that are being sent although no
+/// cache has them any more.
+const MAPPINGS: usize = FileObject::MAPPED_MAX / 4 * 3;
 
 /// Raises the soft limit on descriptors as far as it goes, and says how far that is.
 pub(super) fn raise_limit() -> usize {

@@ -1,14 +1,18 @@
 //! The disk, kept away from pinned cores.
 //!
 //! - `pool`: a few helper threads that do what may block.
+//! - `discard`: taking things down elsewhere.
 //! - `populate`: the system calls that ask for cached bytes and bring them in.
 //! - `residency`: one core's questions: whether bytes can be read without
 //!   waiting, and having them brought in if not.
 
+mod discard;
 mod pool;
 mod populate;
 mod residency;
 
+pub(crate) use discard::discard;
 pub use pool::{DiskPool, Full, Job};
+pub(crate) use populate::populate;
 pub use residency::ResidencyCounters;
-pub(crate) use residency::{Answer, Completion, Residency};
+pub(crate) use residency::{Answer, Completion, Residency, WINDOW};

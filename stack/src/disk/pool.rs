@@ -38,6 +38,7 @@ impl DiskPool {
     ///
     /// Whatever the system says when a thread is made.
     pub fn start(helpers: usize, queue: usize) -> io::Result<Self> {
+        super::discard::start();
         let (sender, receiver) = bounded(queue.max(1));
         let mut inner = Inner { queue: Some(sender), helpers: Vec::new() };
         for number in 0..helpers.max(1) {

@@ -41,7 +41,7 @@ impl PageMap {
 }
 
 /// Brings a range into memory and into the mapping. Blocks.
-pub(super) fn populate(object: &FileObject, range: Range<u64>) -> Result<(), CloseReason> {
+pub(crate) fn populate(object: &FileObject, range: Range<u64>) -> Result<(), CloseReason> {
     let Some((descriptor, mapping)) = object.mapped() else { return Ok(()) };
     let len = range.end - range.start;
     // Asked for at once, the disk sees few large reads; populating alone asks page by page.

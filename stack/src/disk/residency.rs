@@ -30,7 +30,7 @@ use super::{
 use crate::{CloseReason, ConnectionId, FileObject};
 
 /// Bytes of a large object that are asked about at once.
-const WINDOW: u64 = 1 << 20;
+pub(crate) const WINDOW: u64 = 1 << 20;
 
 /// How long an answer is trusted.
 const TRUST: Duration = Duration::from_secs(1);

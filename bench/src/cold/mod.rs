@@ -1,0 +1,124 @@
+//! `pagewire-bench cold`: what a set of files larger than the page cache does to those who ask for files
+//! that are in it.
+
+mod cgroup;
+mod naive;
+mod subject;
+mod trial;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+pub use subject::Subject;
+use trial::{Stage, Trial};
+
+use crate::{
+    error::BenchError,
+    figures::{self, Figure},
+};
+
+/// How much longer the slowest hundredth may take beside a cold set, with a server that does not let its
+/// cores wait for the disk.
+const RATIO_ASKED: f64 = 2.0;
+
+/// Hot files beside a set that does not fit into memory
+///
+/// A server may use so little memory (by a control group of its own) that most of a large set of files
+/// has to be read from the disk again and again. Meanwhile others ask for a few small files that stay in
+/// memory. A server whose threads wait for the disk makes these wait too. Each server is loaded three
+/// times: by those who ask for hot files alone; with as much traffic beside them from files that are in
+/// memory as well; and with the cold set.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Runs of 4 seconds instead of 15
+    #[arg(long)]
+    quick: bool,
+
+    /// Also write the figures to this file, as a JSON array of {name, value, unit}
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+/// The server that is compared with; started by the bench.
+#[derive(Debug, clap::Args)]
+pub struct NaiveOptions {
+    root: PathBuf,
+    address: SocketAddr,
+    core: usize,
+}
+
+/// Runs the server that is compared with.
+///
+/// # Errors
+///
+/// Whatever the system says.
+pub fn run_naive(options: &NaiveOptions) -> std::io::Result<()> {
+    core_affinity::set_for_current(core_affinity::CoreId { id: options.core });
+    naive::serve(&options.root, options.address)
+}
+
+/// Measures all servers and prints it.
+///
+/// # Errors
+///
+/// [`BenchError`]: no lab, no control group, no server.
+#[expect(clippy::print_stdout, reason = "the table is the command's output")]
+pub fn run(options: &Options) -> Result<(), BenchError> {
+    let stage = Stage::set(if options.quick { 4 } else { 15 })?;
+    println!("{}\n", stage.describe());
+    println!(
+        "{:<22} {:>9} {:>9} {:>9} {:>7} {:>10} {:>8} {:>10} {:>7}",
+        "hot p99, ms", "alone", "beside", "beside", "cold /", "cold", "cold", "faults on", "failed"
+    );
+    println!(
+        "{:<22} {:>9} {:>9} {:>9} {:>7} {:>10} {:>8} {:>10} {:>7}",
+        "", "", "warm set", "cold set", "alone", "requests", "p99, ms", "the core", ""
+    );
+    let mut all = Vec::new();
+    for subject in Subject::ALL {
+        if !subject.is_here() {
+            println!("{:<22} is not installed (apt-get install nginx-light)", subject.name());
+            continue;
+        }
+        let trial = stage.run(subject)?;
+        println!(
+            "{:<22} {:>9.2} {:>9.2} {:>9.2} {:>7.2} {:>10} {:>8.1} {:>10} {:>7}",
+            subject.name(),
+            trial.alone_ms,
+            trial.warm_ms,
+            trial.cold_ms,
+            trial.ratio(),
+            trial.cold_requests,
+            trial.cold_p99_ms,
+            trial.faults,
+            trial.failures
+        );
+        all.extend(figures_of(subject, &trial));
+        if matches!(subject, Subject::Kernel | Subject::User) {
+            let verdict = if trial.ratio() <= RATIO_ASKED { "kept" } else { "exceeded" };
+            println!("{:<22} at most {RATIO_ASKED} times as long is asked: {verdict}", "");
+        }
+    }
+    if let Some(path) = &options.json {
+        let failed = |source| BenchError::File { path: path.clone(), source };
+        figures::write_json(path, &all).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn figures_of(subject: Subject, trial: &Trial) -> Vec<Figure> {
+    let figure = |name: &str, value: f64, unit| Figure {
+        name: format!("cold/{}/{name}", subject.key()),
+        value,
+        unit,
+    };
+    vec![
+        figure("hot p99 alone", trial.alone_ms, "ms"),
+        figure("hot p99 beside a warm set", trial.warm_ms, "ms"),
+        figure("hot p99 beside a cold set", trial.cold_ms, "ms"),
+        figure("hot p99 cold to alone", trial.ratio(), "times"),
+        figure("cold requests", trial.cold_requests as f64, "requests"),
+        figure("cold p99", trial.cold_p99_ms, "ms"),
+        figure("major faults of core threads", trial.faults as f64, "faults"),
+        figure("failures", trial.failures as f64, "requests"),
+    ]
+}
