@@ -92,8 +92,8 @@ impl Stage {
         let beside = std::env::current_exe().map_err(&error)?;
         let beside = beside.parent().unwrap_or(Path::new("."));
         let folder = tempfile::tempdir_in(beside).map_err(&error)?;
-        let served = folder.path().join("served");
-        fs::create_dir(&served).map_err(&error)?;
+        let root = folder.path().join("served");
+        fs::create_dir(&root).map_err(&error)?;
         let sets = [
             ("hot", HOT_FILES, HOT_BYTES),
             ("warm", WARM_FILES, SET_BYTES),
@@ -101,7 +101,7 @@ impl Stage {
         ];
         for (name, count, bytes) in sets {
             for number in 0..count {
-                product::fill(&served.join(format!("{name}-{number}")), bytes).map_err(&error)?;
+                product::fill(&root.join(format!("{name}-{number}")), bytes).map_err(&error)?;
             }
         }
         let config = LabConfig {

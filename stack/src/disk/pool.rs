@@ -3,7 +3,10 @@
 use std::{
     fmt, io,
     panic::{self, AssertUnwindSafe},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -29,6 +32,8 @@ struct Inner {
     /// Nothing only while the pool is being dropped.
     queue: Option<Sender<Job>>,
     helpers: Vec<JoinHandle<()>>,
+    /// Jobs queued or being done.
+    under_way: Arc<AtomicUsize>,
 }
 
 impl DiskPool {
@@ -40,11 +45,14 @@ impl DiskPool {
     pub fn start(helpers: usize, queue: usize) -> io::Result<Self> {
         super::discard::start();
         let (sender, receiver) = bounded(queue.max(1));
-        let mut inner = Inner { queue: Some(sender), helpers: Vec::new() };
+        let under_way = Arc::default();
+        let mut inner = Inner { queue: Some(sender), helpers: Vec::new(), under_way };
         for number in 0..helpers.max(1) {
             let jobs = receiver.clone();
-            let helper =
-                thread::Builder::new().name(format!("disk-{number}")).spawn(move || work(&jobs))?;
+            let under_way = Arc::clone(&inner.under_way);
+            let helper = thread::Builder::new()
+                .name(format!("disk-{number}"))
+                .spawn(move || work(&jobs, &under_way))?;
             inner.helpers.push(helper);
         }
         Ok(Self { inner: Arc::new(inner) })
@@ -57,7 +65,16 @@ impl DiskPool {
     /// [`Full`].
     pub fn submit(&self, job: Job) -> Result<(), Full> {
         let Some(queue) = &self.inner.queue else { return Err(Full) };
-        queue.try_send(job).map_err(|_| Full)
+        self.inner.under_way.fetch_add(1, Ordering::Relaxed);
+        queue.try_send(job).map_err(|_| {
+            self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
+            Full
+        })
+    }
+
+    /// Whether no job is queued or being done right now.
+    pub fn is_idle(&self) -> bool {
+        self.inner.under_way.load(Ordering::Relaxed) == 0
     }
 
     /// How many jobs are queued and not yet begun.
@@ -75,9 +92,10 @@ impl fmt::Debug for DiskPool {
 
 /// A helper's life. A job that panics does not end it: the panic hook has told, and whoever waited
 /// sees its channel closed.
-fn work(jobs: &Receiver<Job>) {
+fn work(jobs: &Receiver<Job>, under_way: &AtomicUsize) {
     for job in jobs {
         let _ = panic::catch_unwind(AssertUnwindSafe(job));
+        under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

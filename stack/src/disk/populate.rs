@@ -41,18 +41,21 @@ impl PageMap {
 }
 
 /// Brings a range into memory and into the mapping. Blocks.
+///
+/// The disk is waited for by reading: to wait in a page fault is to keep others waiting for the lock of
+/// the address space. Then only the page table is left to be filled.
 pub(crate) fn populate(object: &FileObject, range: Range<u64>) -> Result<(), CloseReason> {
     let Some((descriptor, mapping)) = object.mapped() else { return Ok(()) };
     let len = range.end - range.start;
-    // Asked for at once, the disk sees few large reads; populating alone asks page by page.
+    // Asked for at once, the disk sees few large reads.
     let whole = NonZeroU64::new(len);
     let _ = rustix::fs::fadvise(descriptor, range.start, whole, Advice::WillNeed);
+    read_through(object, range.clone())?;
     match mapping.populate(range.start as usize, len as usize) {
         Ok(()) if object.is_damaged() => Err(CloseReason::ContentChanged),
-        Ok(()) => Ok(()),
         Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Err(fault(object)),
-        // A kernel before 5.14, or one short of memory for page tables.
-        Err(_) => read_through(object, range),
+        // Any other error: a kernel before 5.14, or one short of memory for page tables.
+        _ => Ok(()),
     }
 }
 

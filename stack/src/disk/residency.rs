@@ -8,8 +8,10 @@
 //! of [`WINDOW`] bytes:
 //! - Objects in memory are resident.
 //! - A window seen to be resident within the last second is trusted: the kernel rarely takes pages so
-//!   recently used.
-//! - A window whose pages are all in the page table is resident.
+//!   recently used. One that is in use is looked after by a helper before that second is over.
+//! - A window whose pages are all in the page table is resident. Who looks needs the lock of the address
+//!   space, which may be held for long while helpers map what they read: so a core looks only while they
+//!   have nothing to do.
 //! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`),
 //!   and one window more ahead of need. A cut file is found by the helper as EFAULT, never as a signal.
 
@@ -34,6 +36,9 @@ pub(crate) const WINDOW: u64 = 1 << 20;
 
 /// How long an answer is trusted.
 const TRUST: Duration = Duration::from_secs(1);
+
+/// After how long a window in use is looked after, so that it is trusted further.
+const RENEW: Duration = Duration::from_millis(500);
 
 /// How soon a request that found the helpers' queue full is tried again.
 const RETRY: Duration = Duration::from_millis(1);
@@ -72,7 +77,7 @@ pub struct ResidencyCounters {
     pub looked_up: u64,
     /// Windows that a connection had to wait for.
     pub waited: u64,
-    /// Windows requested ahead of need.
+    /// Windows requested ahead of need, or again before their time was over.
     pub ahead: u64,
     /// Requests that found the helpers' queue full and had to be tried again.
     pub queue_full: u64,
@@ -202,11 +207,17 @@ impl Residency {
         self.counters
     }
 
-    fn is_resident(&mut self, now: Instant, key: Key, object: &FileObject) -> bool {
+    fn is_resident(&mut self, now: Instant, key: Key, object: &Arc<FileObject>) -> bool {
         let (remembered, at) = self.remembered[place(key)];
         // An `at` in the future is of another clock.
         if remembered == key && at <= now && now - at < TRUST {
+            if now - at >= RENEW && !self.wanted.contains_key(&key) {
+                self.want(key, object, None);
+            }
             return true;
+        }
+        if !self.pool.is_idle() {
+            return false;
         }
         self.counters.looked_up += 1;
         let resident = self.page_map.holds(object, &key.range(object));

@@ -41,19 +41,56 @@ fn completion(residency: &mut Residency, waker: &Waker, now: Instant) -> Complet
     panic!("no helper answered within 10 s");
 }
 
+/// Until helpers have done what they were asked, and nobody waits for it.
+fn settle(residency: &mut Residency, pool: &DiskPool, now: Instant) {
+    for _ in 0..2_000 {
+        let answered = residency.completed(now);
+        assert!(answered.is_none(), "{answered:?}");
+        if residency.in_flight == 0 && pool.is_idle() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("helpers are not done");
+}
+
 #[test]
-fn a_file_in_the_page_table_is_looked_up_once_and_then_trusted() {
+fn a_window_is_trusted_for_a_second_and_longer_while_it_is_in_use() {
     let (_file, object) = object_of(100_000);
-    let (mut residency, waker) = residency(&DiskPool::start(1, 8).unwrap());
+    let pool = DiskPool::start(1, 8).unwrap();
+    let (mut residency, waker) = residency(&pool);
     assert_eq!(residency.request(second(1), ID, &object, 0..100_000), Answer::Pending);
     completion(&mut residency, &waker, second(1)).result.unwrap();
-    for (now, looked_up) in [(1_000, 1), (1_500, 1), (1_999, 1), (2_000, 2), (2_999, 2), (3_000, 3)]
-    {
-        let answer = residency.request(Instant::from_millis(now), ID, &object, 0..100_000);
+    settle(&mut residency, &pool, second(1));
+    // At 1.6 s it is looked after, so it is trusted until 2.6 s.
+    for (now, ahead) in [(1_000, 0), (1_499, 0), (1_600, 1), (2_050, 1), (2_300, 2), (3_299, 3)] {
+        let now = Instant::from_millis(now);
+        let answer = residency.request(now, ID, &object, 0..100_000);
         assert_eq!(answer, Answer::Resident { end: 100_000 });
-        assert_eq!(residency.counters().looked_up, looked_up);
+        assert_eq!(residency.counters().ahead, ahead);
+        settle(&mut residency, &pool, now);
     }
-    assert_eq!(residency.counters().waited, 1);
+    assert_eq!((residency.counters().looked_up, residency.counters().waited), (1, 1));
+}
+
+#[test]
+fn a_window_not_used_for_long_is_looked_up_or_asked_for_while_helpers_are_busy() {
+    let (_file, object) = object_of(100_000);
+    let pool = DiskPool::start(1, 8).unwrap();
+    let (mut residency, waker) = residency(&pool);
+    assert_eq!(residency.request(second(1), ID, &object, 0..100_000), Answer::Pending);
+    completion(&mut residency, &waker, second(1)).result.unwrap();
+    settle(&mut residency, &pool, second(1));
+    let answer = residency.request(second(5), ID, &object, 0..100_000);
+    assert_eq!(answer, Answer::Resident { end: 100_000 });
+    assert_eq!((residency.counters().looked_up, residency.counters().waited), (2, 1));
+    let (end, ended) = bounded::<()>(1);
+    let job = move || assert!(ended.recv().is_err(), "nothing is sent");
+    pool.submit(Box::new(job)).unwrap();
+    assert_eq!(residency.request(second(9), ID, &object, 0..100_000), Answer::Pending);
+    drop(end);
+    completion(&mut residency, &waker, second(9)).result.unwrap();
+    assert_eq!((residency.counters().looked_up, residency.counters().waited), (2, 2));
 }
 
 #[test]
