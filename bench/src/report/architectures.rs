@@ -2,7 +2,7 @@
 
 use super::{
     bars::{Bar, Group, Part, bars},
-    input::{Figures, number},
+    input::{Entry, Figures, number},
     page::{escape, section as page_section, table},
 };
 
@@ -10,14 +10,16 @@ const ABOUT: &str = "Every architecture of a server, each small and readable, on
      files: how much each answers, and what that costs.";
 
 /// Columns of the table: a word of the figure's name, and the head.
-const COLUMNS: [(&str, &str); 7] = [
+const COLUMNS: [(&str, &str); 9] = [
     ("throughput", "requests/s"),
     ("p50", "p50, µs"),
     ("p99", "p99, µs"),
+    ("p99.9", "p99.9, µs"),
     ("cpu", "CPU µs/request"),
     ("system calls", "system calls"),
     ("context switches", "switches"),
     ("memory", "B/connection"),
+    ("evenness", "evenness"),
 ];
 
 /// The section, if there are figures for it.
@@ -47,17 +49,18 @@ fn one(figures: &Figures, workload: &str) -> String {
     let row = |rung: &&str| {
         let cannot = || {
             let under = figures.under(&["ladder", workload, rung]);
-            let why = under.iter().find_map(|entry| entry.path[3].strip_prefix("cannot: "))?;
-            Some(escape(why))
+            let of =
+                |entry: &&Entry| entry.path[3..].join("/").strip_prefix("cannot: ").map(escape);
+            under.iter().find_map(of)
         };
         let cells =
             COLUMNS.iter().map(|(what, _)| value(rung, what).map_or("–".to_owned(), number));
-        let mut row = vec![escape(rung)];
+        let name = escape(rung);
+        let wide = COLUMNS.len();
         match cannot() {
-            Some(why) => row.push(format!("<small>{why}</small>")),
-            None => row.extend(cells),
+            Some(why) => vec![format!("{name}<td colspan=\"{wide}\"><small>cannot: {why}</small>")],
+            None => [name].into_iter().chain(cells).collect(),
         }
-        row
     };
     let drawn =
         bars(&[Group { title: String::new(), bars: rungs.iter().filter_map(bar).collect() }], None);

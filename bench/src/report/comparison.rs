@@ -16,10 +16,12 @@ const ABOUT: &str = "What a request costs the server's side: its threads, and th
 const SUBJECTS: [(&str, &str); 3] =
     [("kernel mode", "var(--kernel)"), ("user stack", "var(--user)"), ("raw AF_XDP", "var(--raw)")];
 
-/// The colours of stages, in the order in which they appear.
-const STAGE_COLOURS: [&str; 12] = [
+/// The colours of stages, in the order in which they appear: as many as there are, so that none is taken
+/// for another. A stage has the same one on both sides.
+const STAGE_COLOURS: [&str; 24] = [
     "#2563a8", "#c2703d", "#3d9a6c", "#8a5fb0", "#c9a227", "#4aa3b8", "#b3496b", "#7a8794",
-    "#6b8e23", "#d98880", "#5d6dc2", "#a0785a",
+    "#6b8e23", "#d98880", "#5d6dc2", "#a0785a", "#1f8a8a", "#e0a35c", "#8fbf6f", "#c76fb0",
+    "#9c8b3d", "#6fa8dc", "#a33c3c", "#4d5966", "#b7d16a", "#f0b6a8", "#9da8e6", "#d1b08c",
 ];
 
 /// The section, if there are figures for it.
@@ -67,14 +69,14 @@ fn verdicts(figures: &Figures, cells: &[&str]) -> String {
         let value = |part: &str| figures.value(&["compare", cell, &format!("{what}{part}")]);
         let Some(median) = value("") else { return "–".to_owned() };
         let interval = match value(" low").zip(value(" high")) {
-            Some((low, high)) => format!(" <small>[{}–{}]</small>", number(low), number(high)),
+            Some((low, high)) => format!("<br><small>[{}–{}]</small>", number(low), number(high)),
             None => String::new(),
         };
         let goal = match value(" goal") {
             Some(goal) if median <= goal => {
-                format!(" <span class=\"good\">≤ {}: met</span>", number(goal))
+                format!("<br><span class=\"good\">≤ {}: met</span>", number(goal))
             }
-            Some(goal) => format!(" <span class=\"bad\">≤ {}: not met</span>", number(goal)),
+            Some(goal) => format!("<br><span class=\"bad\">≤ {}: not met</span>", number(goal)),
             None => String::new(),
         };
         format!("{}{interval}{goal}", number(median))
@@ -141,7 +143,6 @@ fn stages(figures: &Figures, cells: &[&str]) -> String {
     let mut names: Vec<&str> = Vec::new();
     let mut text = String::new();
     for (subject, _) in &SUBJECTS[..2] {
-        names.clear();
         let mut groups = Vec::new();
         for cell in cells {
             let words = ["compare", cell, subject, "stage"];
@@ -174,8 +175,13 @@ fn stages(figures: &Figures, cells: &[&str]) -> String {
         if groups.is_empty() {
             continue;
         }
+        let is_here = |(name, _): &(&str, &str)| {
+            cells
+                .iter()
+                .any(|cell| figures.value(&["compare", cell, subject, "stage", name]).is_some())
+        };
         let colours: Vec<_> =
-            names.iter().copied().zip(STAGE_COLOURS.into_iter().cycle()).collect();
+            names.iter().copied().zip(STAGE_COLOURS.into_iter().cycle()).filter(is_here).collect();
         text.extend([
             "<h3>",
             subject,
@@ -184,7 +190,8 @@ fn stages(figures: &Figures, cells: &[&str]) -> String {
             &legend(&colours),
         ]);
         text += &bars(&[Group { title: String::new(), bars: groups }], Some(1.0));
-        text += &stage_table(figures, cells, subject, &names);
+        let here: Vec<_> = colours.iter().map(|(name, _)| *name).collect();
+        text += &stage_table(figures, cells, subject, &here);
     }
     text
 }

@@ -14,7 +14,9 @@ h3{font-size:1.05rem;margin:1.8rem 0 .4rem}p{max-width:46rem}.soft{color:var(--s
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid var(--line)}
 th{font-weight:600;color:var(--soft);vertical-align:bottom}th:first-child,td:first-child{text-align:left}
-.wide{overflow-x:auto;margin:.5rem 0}.good{color:var(--good)}.bad{color:var(--bad)}
+.wide{overflow-x:auto;margin:.5rem 0}.wide td{white-space:nowrap;vertical-align:top}
+.wide td:first-child{white-space:normal;min-width:9rem}.wide th{min-width:4.5rem}
+.wide td[colspan]{text-align:left}.good{color:var(--good)}.bad{color:var(--bad)}
 .facts td{text-align:left;vertical-align:top;overflow-wrap:anywhere}.facts td:first-child{color:var(--soft);
 white-space:nowrap}
 .bars{font-size:.88rem;font-variant-numeric:tabular-nums}.bars .group{font-weight:600;margin-top:.7rem}

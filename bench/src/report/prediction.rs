@@ -104,7 +104,7 @@ pub fn section(figures: &Figures) -> Option<String> {
         for wire in WIRES {
             let full = wire * 1e9 / prediction.wire_bits;
             row.push(format!(
-                "{} <small>by {} cores</small>",
+                "{}<br><small>by {} cores</small>",
                 number(full),
                 range(prediction.cores(wire))
             ));
@@ -140,7 +140,7 @@ fn kernel(figures: &Figures, cell: &str) -> String {
     let cost = |cell: &str| figures.value(&["compare", cell, "kernel mode", "cost"]);
     let like = cost(cell).map_or("–".to_owned(), number);
     match cost(&format!("{cell}, offloads on")) {
-        Some(offloads) => format!("{like} <small>({} with offloads)</small>", number(offloads)),
+        Some(offloads) => format!("{like}<br><small>{} with offloads</small>", number(offloads)),
         None => like,
     }
 }
