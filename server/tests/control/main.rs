@@ -3,4 +3,6 @@
 mod access_log;
 mod fixture;
 mod metrics;
+mod process;
 mod socket;
+mod xdp;
