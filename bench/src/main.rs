@@ -15,6 +15,7 @@ mod pps;
 mod product;
 mod report;
 mod statistics;
+mod syn_flood;
 mod syscalls;
 mod wan;
 
@@ -41,6 +42,7 @@ enum Measurement {
     Syscalls(syscalls::Options),
     Wan(wan::Options),
     All(all::Options),
+    SynFlood(syn_flood::Options),
     /// The server that `cold` compares with, started by it
     #[command(hide = true)]
     ColdNaive(cold::NaiveOptions),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Measurement::Report(options) => report::run(&options).map_err(Into::into),
         Measurement::Ladder(options) => ladder::run(&options).map_err(Into::into),
         Measurement::Syscalls(options) => syscalls::run(&options).map_err(Into::into),
+        Measurement::SynFlood(options) => syn_flood::run(&options).map_err(Into::into),
         Measurement::Wan(options) => wan::run(&options).map_err(Into::into),
         Measurement::All(options) => all::run(&options).map_err(Into::into),
         Measurement::Rung(options) => ladder::run_rung(options).map_err(Into::into),

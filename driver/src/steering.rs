@@ -8,6 +8,7 @@ use std::{
     fmt, io,
     net::IpAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::{Mutex, PoisonError},
 };
 
 use aya::{
@@ -97,6 +98,8 @@ pub struct Steering {
     // Before the maps: no packet meets a program without them.
     link: Option<OwnedFd>,
     bpf: Ebpf,
+    /// The list of denied sources, changed by whoever commands the server.
+    denied: Mutex<LpmTrie<MapData, [u8; 16], u32>>,
     /// Which of the object's programs is meant.
     name: &'static str,
 }
@@ -133,8 +136,11 @@ impl Steering {
         Self::with_program(Ebpf::load(PROGRAM).map_err(|error| load_error(&error))?, TAKE_ALL)
     }
 
-    fn with_program(bpf: Ebpf, name: &'static str) -> Result<Self, XdpError> {
-        let mut steering = Self { link: None, bpf, name };
+    fn with_program(mut bpf: Ebpf, name: &'static str) -> Result<Self, XdpError> {
+        let denied = bpf.take_map("DENIED_SOURCES").ok_or_else(|| absent("DENIED_SOURCES"))?;
+        let denied =
+            LpmTrie::try_from(denied).map_err(|error| refused("list sources to", &error))?;
+        let mut steering = Self { link: None, bpf, denied: Mutex::new(denied), name };
         steering.program()?.load().map_err(|error| program_error("load", &error))?;
         Ok(steering)
     }
@@ -158,10 +164,10 @@ impl Steering {
     /// # Errors
     ///
     /// [`XdpError::Steering`], for instance if 65,536 prefixes are denied already.
-    pub fn deny(&mut self, source: IpAddr, bits: u8) -> Result<(), XdpError> {
+    pub fn deny(&self, source: IpAddr, bits: u8) -> Result<(), XdpError> {
         let error = |error: MapError| refused("deny a source to", &error);
         let key = prefix_key(source, bits);
-        self.denied().map_err(error)?.insert(&key, 1, 0).map_err(error)
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner).insert(&key, 1, 0).map_err(error)
     }
 
     /// Takes a prefix off the list on which [`deny`](Self::deny) has put it, exactly as it was put there.
@@ -170,9 +176,10 @@ impl Steering {
     /// # Errors
     ///
     /// [`XdpError::Steering`].
-    pub fn allow(&mut self, source: IpAddr, bits: u8) -> Result<bool, XdpError> {
+    pub fn allow(&self, source: IpAddr, bits: u8) -> Result<bool, XdpError> {
         let error = |error: MapError| refused("allow a source to", &error);
-        match self.denied().map_err(error)?.remove(&prefix_key(source, bits)) {
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        match denied.remove(&prefix_key(source, bits)) {
             Ok(()) => Ok(true),
             Err(MapError::SyscallError(failed))
                 if failed.io_error.raw_os_error() == Some(libc::ENOENT) =>
@@ -181,12 +188,6 @@ impl Steering {
             }
             Err(failed) => Err(error(failed)),
         }
-    }
-
-    fn denied(&mut self) -> Result<LpmTrie<&mut MapData, [u8; 16], u32>, MapError> {
-        let name = "DENIED_SOURCES";
-        let absent = || MapError::InvalidName { name: name.into() };
-        LpmTrie::try_from(self.bpf.map_mut(name).ok_or_else(absent)?)
     }
 
     /// Takes ARP, NDP and ICMP of a served address from now on, or leaves them to the kernel.
