@@ -302,9 +302,9 @@ impl World {
                 self.server.close(id, Close::AfterSent);
             }
         }
-        let spent = watch.elapsed();
-        self.longest_turn = self.longest_turn.max(spent);
-        self.now += spent;
+        let elapsed = watch.elapsed();
+        self.longest_turn = self.longest_turn.max(elapsed);
+        self.now += elapsed;
         self.events = events;
         self.server.counters().segments_received > before
             || self.server.port().counters().sent > sent

@@ -59,7 +59,7 @@ impl Cookies {
     }
 
     fn number(&self, minute: u64, flow: &Flow, initial: u32, index: u32) -> u32 {
-        let hash = self.secret.hash_one((flow, initial, minute, index)) as u32;
+        let hash = self.secret.hash_one((flow.words(), initial, minute, index)) as u32;
         (minute as u32) << 31 | index << HASH_BITS | hash >> (32 - HASH_BITS)
     }
 }

@@ -18,6 +18,15 @@ pub struct Flow {
     pub local: SocketAddr,
 }
 
+impl Flow {
+    /// The flow as numbers, for a hash: different flows have different ones.
+    pub fn words(&self) -> [u64; 5] {
+        let ports = u64::from(self.peer.port()) << 16 | u64::from(self.local.port());
+        let (peer, local) = (halves(self.peer.ip()), halves(self.local.ip()));
+        [peer.0, peer.1, local.0, local.1, ports]
+    }
+}
+
 /// The secret of the hash.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowKey([u64; 4]);

@@ -191,7 +191,7 @@ impl<P: Port> UserStack<P> {
     /// A segment of no connection that is here.
     fn unknown(&mut self, now: Instant, segment: &Segment<'_>, hash: u64, origin: Origin) {
         let mut after = None;
-        match self.time_wait.answer(now, segment) {
+        match self.time_wait.answer(now, segment, hash) {
             Answer::NotHere => {}
             Answer::Reopen(last) => after = Some(last),
             Answer::Ignore => return,

@@ -27,7 +27,7 @@ impl IsnGenerator {
     /// M + F(flow, secret), with M a clock of 4 µs (RFC 6528 section 3).
     pub fn isn(&self, now: Instant, flow: &Flow) -> u32 {
         let clock = (now.micros() / 4) as u32;
-        clock.wrapping_add(self.secret.hash_one(flow) as u32)
+        clock.wrapping_add(self.secret.hash_one(flow.words()) as u32)
     }
 
     /// An interface whose next socket starts with `isn`.

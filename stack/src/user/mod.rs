@@ -26,6 +26,8 @@ mod device;
 mod egress;
 mod emit;
 mod flow_table;
+#[cfg(test)]
+mod fuzz_tests;
 mod gather;
 mod guard;
 mod handshake;

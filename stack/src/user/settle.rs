@@ -264,7 +264,7 @@ impl<P: Port> UserStack<P> {
     fn enter_time_wait(&mut self, now: Instant, slot: u32) {
         let tsval = self.timestamp(now);
         let connection = &self.connections[slot as usize];
-        let (flow, numbers) = (connection.flow, connection.sequence);
+        let (flow, hash, numbers) = (connection.flow, connection.hash, connection.sequence);
         let bare = BareSegment {
             sequence: numbers.sent_end,
             acknowledgement: numbers.receive_next,
@@ -274,7 +274,7 @@ impl<P: Port> UserStack<P> {
         };
         self.send_own(now, flow.peer.ip(), |packet| reply::bare_segment(packet, &flow, &bare));
         let last = (bare.sequence, bare.acknowledgement);
-        self.time_wait.add(now, flow, last, numbers.recent_timestamp);
+        self.time_wait.add(now, (flow, hash), last, numbers.recent_timestamp);
         self.release(slot, CloseReason::Finished);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
     time::Duration,
 };
 
@@ -21,6 +22,7 @@ const MOST: usize = 65_536;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    flow: Flow,
     sequence: u32,
     acknowledgement: u32,
     timestamp: Option<u32>,
@@ -53,12 +55,31 @@ pub enum Answer {
     Reopen(u32),
 }
 
-/// The connections in TIME-WAIT of one core.
+/// Takes a flow's hash, which is keyed, for what it is.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, &byte| hash.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// The connections in TIME-WAIT of one core, by the hashes of their flows. Of two flows with one hash,
+/// which nobody can bring about and chance does not, the later one takes the place.
 #[derive(Debug, Default)]
 pub struct TimeWait {
-    entries: HashMap<Flow, Entry>,
+    entries: HashMap<u64, Entry, BuildHasherDefault<Hashed>>,
     /// In the order of expiry. A flow that came again has an older entry here that is skipped.
-    order: VecDeque<(Instant, Flow)>,
+    order: VecDeque<(Instant, u64)>,
 }
 
 impl TimeWait {
@@ -66,7 +87,7 @@ impl TimeWait {
     pub fn add(
         &mut self,
         now: Instant,
-        flow: Flow,
+        (flow, hash): (Flow, u64),
         (sequence, acknowledgement): (u32, u32),
         timestamp: Option<u32>,
     ) {
@@ -74,27 +95,28 @@ impl TimeWait {
         if self.order.len() >= MOST
             && let Some((expires, oldest)) = self.order.pop_front()
         {
-            self.forget(expires, &oldest);
+            self.forget(expires, oldest);
         }
         let expires = now + DURATION;
-        self.entries.insert(flow, Entry { sequence, acknowledgement, timestamp, expires });
-        self.order.push_back((expires, flow));
+        self.entries.insert(hash, Entry { flow, sequence, acknowledgement, timestamp, expires });
+        self.order.push_back((expires, hash));
     }
 
     /// What to do about a segment that belongs to no open connection.
-    pub fn answer(&mut self, now: Instant, segment: &Segment<'_>) -> Answer {
+    pub fn answer(&mut self, now: Instant, segment: &Segment<'_>, hash: u64) -> Answer {
         if self.entries.is_empty() {
             return Answer::NotHere;
         }
         self.expire(now);
-        let Some(entry) = self.entries.get(&segment.flow) else { return Answer::NotHere };
+        let found = self.entries.get(&hash).filter(|entry| entry.flow == segment.flow);
+        let Some(entry) = found else { return Answer::NotHere };
         if segment.has(flags::RST) {
             // Heeding it would cut TIME-WAIT short (RFC 1337).
             return Answer::Ignore;
         }
         if segment.has(flags::SYN) && !segment.has(flags::ACK) && entry.is_before(segment) {
             let last = entry.sequence;
-            self.entries.remove(&segment.flow);
+            self.entries.remove(&hash);
             return Answer::Reopen(last);
         }
         if segment.sequence_len() == 0 && segment.sequence == entry.acknowledgement {
@@ -104,19 +126,19 @@ impl TimeWait {
     }
 
     /// Whether the flow is in TIME-WAIT, so that its 4-tuple is not to be used again.
-    pub fn contains(&self, now: Instant, flow: &Flow) -> bool {
-        self.entries.get(flow).is_some_and(|entry| entry.expires > now)
+    pub fn contains(&self, now: Instant, flow: &Flow, hash: u64) -> bool {
+        self.entries.get(&hash).is_some_and(|entry| entry.flow == *flow && entry.expires > now)
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some((expires, flow)) = self.order.pop_front_if(|(expires, _)| *expires <= now) {
-            self.forget(expires, &flow);
+        while let Some((expires, hash)) = self.order.pop_front_if(|(expires, _)| *expires <= now) {
+            self.forget(expires, hash);
         }
     }
 
-    fn forget(&mut self, expires: Instant, flow: &Flow) {
-        if self.entries.get(flow).is_some_and(|entry| entry.expires == expires) {
-            self.entries.remove(flow);
+    fn forget(&mut self, expires: Instant, hash: u64) {
+        if self.entries.get(&hash).is_some_and(|entry| entry.expires == expires) {
+            self.entries.remove(&hash);
         }
     }
 }
@@ -129,8 +151,8 @@ mod tests {
     fn a_flow_may_be_used_again_when_its_time_is_over_though_nothing_else_happens() {
         let flow = Flow { peer: ([10, 0, 0, 1], 80).into(), local: ([10, 0, 0, 2], 50_000).into() };
         let mut time_wait = TimeWait::default();
-        time_wait.add(Instant::ZERO, flow, (1, 1), None);
-        assert!(time_wait.contains(Instant::from_millis(59_999), &flow));
-        assert!(!time_wait.contains(Instant::from_millis(60_000), &flow));
+        time_wait.add(Instant::ZERO, (flow, 7), (1, 1), None);
+        assert!(time_wait.contains(Instant::from_millis(59_999), &flow, 7));
+        assert!(!time_wait.contains(Instant::from_millis(60_000), &flow, 7));
     }
 }

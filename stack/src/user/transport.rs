@@ -184,10 +184,9 @@ impl<P: Port> UserStack<P> {
             self.next_address += 1;
             let flow = Flow { peer: to, local: SocketAddr::new(local, self.next_port) };
             let connections = &self.connections;
-            let used = self
-                .flows
-                .find(self.flow_key.hash(&flow), |slot| connections[slot as usize].flow == flow);
-            if used.is_none() && !self.time_wait.contains(now, &flow) {
+            let hash = self.flow_key.hash(&flow);
+            let used = self.flows.find(hash, |slot| connections[slot as usize].flow == flow);
+            if used.is_none() && !self.time_wait.contains(now, &flow, hash) {
                 return Ok(flow);
             }
         }
