@@ -49,6 +49,19 @@ pub enum Event {
     Closed(ConnectionId, CloseReason),
 }
 
+impl Event {
+    /// Whom it is about.
+    pub fn id(&self) -> ConnectionId {
+        match *self {
+            Self::Opened { id, .. }
+            | Self::Received(id)
+            | Self::PeerClosed(id)
+            | Self::Sent(id)
+            | Self::Closed(id, _) => id,
+        }
+    }
+}
+
 /// Why a connection is gone.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum CloseReason {

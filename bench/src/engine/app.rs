@@ -11,7 +11,7 @@ use pagewire::{
 };
 use pagewire_driver::{Instant, MemoryConfig, MemoryPort, Port, memory_link};
 use pagewire_stack::{
-    DiskPool, Event, EventBatch, FileObject, FileRange, Part, Parts, Prefix, Transport,
+    Close, DiskPool, Event, EventBatch, FileObject, FileRange, Part, Parts, Prefix, Transport,
     user::{Mesh, ServedAddress, UserConfig, UserLimits, UserStack},
 };
 
@@ -73,9 +73,9 @@ impl Answers {
         Self { stack, head, object, events: Vec::new(), parts: Vec::new() }
     }
 
-    /// The memory of the stack's end of the link.
-    pub fn port(&self) -> &MemoryPort {
-        self.stack.port()
+    /// The stack.
+    pub fn stack(&self) -> &UserStack<MemoryPort> {
+        &self.stack
     }
 }
 
@@ -83,7 +83,14 @@ impl App for Answers {
     fn turn(&mut self, now: Instant) {
         self.stack.poll(now, &mut self.events);
         for event in self.events.drain(..) {
-            let Event::Received(id) = event else { continue };
+            let id = match event {
+                Event::Received(id) => id,
+                Event::PeerClosed(id) => {
+                    self.stack.close(id, Close::AfterSent);
+                    continue;
+                }
+                Event::Opened { .. } | Event::Sent(_) | Event::Closed(..) => continue,
+            };
             let len = self.stack.received(id).len();
             self.stack.consume(id, len);
             let mut head = self.stack.buffer();

@@ -89,7 +89,7 @@ fn measure_with(
 /// How fast the file's bytes can be copied into frames of the stack's own pool.
 fn copy_rate(path: &std::path::Path, app: &Answers, time: Duration) -> Result<f64, EngineError> {
     let bytes = fs::read(path)?;
-    let pool = app.port().pool();
+    let pool = app.stack().port().pool();
     let mut frames: Vec<_> = (0..FRAMES).map_while(|_| pool.allocate()).collect();
     let (mut copied, mut next) = (0, 0);
     let start = Stopwatch::start();

@@ -10,7 +10,7 @@ use pagewire_driver::{BURST, Burst, Instant, MemoryPort, Port};
 use super::{
     EngineError,
     app::App,
-    segment::{self, ACK, CLIENT_MAC, End, Out, PSH, STACK_MAC, SYN},
+    segment::{self, ACK, CLIENT_MAC, End, FIN, Out, PSH, STACK_MAC, SYN},
 };
 
 /// Connections of one client address.
@@ -40,6 +40,11 @@ impl Clients {
         Self { port, is_ipv6, connections, burst: Burst::new() }
     }
 
+    /// How many connections there are.
+    pub fn count(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Opens all connections.
     pub fn open(&mut self, app: &mut impl App, now: &mut Instant) -> Result<(), EngineError> {
         let count = self.connections.len();
@@ -59,17 +64,27 @@ impl Clients {
     }
 
     fn open_batch(&mut self, batch: &[usize], app: &mut impl App, now: &mut Instant) {
-        for &index in batch {
-            self.connections[index].sequence = index as u32;
-            self.send(index, SYN, &[]);
-        }
+        batch.iter().for_each(|&index| self.ask_to_open(index));
         self.exchange(app, *now);
-        for &index in batch {
-            self.connections[index].sequence = index as u32 + 1;
-            self.send(index, ACK, &[]);
-        }
+        batch.iter().for_each(|&index| self.acknowledge(index));
         self.exchange(app, *now);
         *now += Duration::from_micros(50);
+    }
+
+    /// Closes all connections, those of a batch together.
+    pub fn close(&mut self, app: &mut impl App, now: &mut Instant) -> Result<(), EngineError> {
+        let all: Vec<usize> = (0..self.connections.len()).collect();
+        for batch in all.chunks(BURST / 2) {
+            batch.iter().for_each(|&index| self.finish(index));
+            self.exchange(app, *now);
+            batch.iter().for_each(|&index| self.acknowledge(index));
+            self.exchange(app, *now);
+            *now += Duration::from_micros(50);
+        }
+        match app.connections() {
+            0 => Ok(()),
+            left => Err(EngineError::Broken(format!("{left} connections did not close"))),
+        }
     }
 
     /// Turns of the stack and answers to its questions until both are quiet.
@@ -80,6 +95,20 @@ impl Clients {
             self.collect(now);
             let _ = self.port.flush(now);
         }
+    }
+
+    /// Sends a SYN at the next flush.
+    pub fn ask_to_open(&mut self, index: usize) {
+        self.send(index, SYN, &[]);
+        let connection = &mut self.connections[index];
+        connection.sequence = connection.sequence.wrapping_add(1);
+    }
+
+    /// Sends a FIN, and with it all acknowledgements, at the next flush.
+    pub fn finish(&mut self, index: usize) {
+        self.send(index, FIN | ACK, &[]);
+        let connection = &mut self.connections[index];
+        connection.sequence = connection.sequence.wrapping_add(1);
     }
 
     /// Sends a request on a connection at the next flush.
@@ -114,8 +143,11 @@ impl Clients {
                 };
                 let index = Self::index_of(segment.to);
                 let Some(connection) = self.connections.get_mut(index) else { continue };
-                let len = segment.payload_len as u32 + u32::from(segment.flags & SYN != 0);
-                connection.acknowledgement = segment.sequence.wrapping_add(len);
+                let end = segment.sequence.wrapping_add(segment.sequence_len());
+                let is_further = end.wrapping_sub(connection.acknowledgement).cast_signed() > 0;
+                if is_further || segment.flags & SYN != 0 {
+                    connection.acknowledgement = end;
+                }
                 bytes += segment.payload_len;
                 segments += usize::from(segment.payload_len > 0);
             }

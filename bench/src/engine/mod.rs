@@ -7,8 +7,14 @@
 mod app;
 mod bulk;
 mod clients;
+mod come_and_go;
 mod keep_alive;
+mod kernel_sockets;
+mod load;
+mod opening;
 mod segment;
+mod shards;
+mod timers;
 
 use std::{
     io::{self, Write},
@@ -27,10 +33,22 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
 
+    /// Measure only what has this in its name, such as "keep-alive/tcp" or "timers"
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+
+    /// Measure at most so many connections
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    connections: usize,
+
     /// Also write the figures to this file, as a JSON array of {name, value, unit}
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
 }
+
+/// Numbers of connections that keep-alive requests are measured with.
+const CONNECTIONS: [usize; 6] = [256, 4_096, 16_384, 65_536, 262_144, 1_000_000];
+const QUICK_CONNECTIONS: [usize; 4] = [256, 4_096, 65_536, 1_000_000];
 
 /// Why there are no figures.
 #[derive(Debug, Error)]
@@ -49,34 +67,64 @@ pub enum EngineError {
 ///
 /// [`EngineError`].
 pub fn run(options: &Options) -> Result<(), EngineError> {
-    if let Some(core) = core_affinity::get_core_ids().unwrap_or_default().last() {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(core) = cores.last() {
         core_affinity::set_for_current(*core);
     }
-    let (counts, time): (&[usize], _) = if options.quick {
-        (&[256, 4_096, 65_536], Duration::from_millis(700))
+    let (counts, shards, stacks, time): (&[usize], _, &[usize], _) = if options.quick {
+        (&QUICK_CONNECTIONS, 16_384, &[1, 50, 200], Duration::from_millis(600))
     } else {
-        (&[256, 4_096, 16_384, 65_536, 262_144, 1_000_000], Duration::from_secs(2))
+        (&CONNECTIONS, 65_536, &[1, 10, 50, 200], Duration::from_secs(2))
     };
-    let mut all = Vec::new();
-    let mut show = |figures: Vec<Figure>| -> io::Result<()> {
-        for Figure { name, value, unit } in &figures {
-            writeln!(io::stdout(), "{name:<48} {:>12} {unit}", grouped(*value))?;
+    let mut table = Table { only: options.only.as_deref(), figures: Vec::new() };
+    for &count in counts.iter().filter(|&&count| count <= options.connections) {
+        for layer in [keep_alive::Layer::Tcp, keep_alive::Layer::Http] {
+            let name = format!("keep-alive/{}/{count} connections", layer.name());
+            table.add(&name, || keep_alive::measure(layer, count, time))?;
         }
-        all.extend(figures);
-        Ok(())
-    };
-    for &count in counts {
-        for app in [keep_alive::Layer::Tcp, keep_alive::Layer::Http] {
-            show(keep_alive::measure(app, count, time)?)?;
-        }
+    }
+    table.add("kernel's own sockets", kernel_sockets::measure)?;
+    for uses in [false, true] {
+        table.add("open to close", || opening::measure(uses, time))?;
+    }
+    table.add("two shards", || shards::measure(&cores, shards, time))?;
+    table.add("timers", || timers::measure(stacks, timers::TIMERS))?;
+    if !options.quick || options.only.is_some() {
+        let count = options.connections.min(CONNECTIONS[CONNECTIONS.len() - 1]);
+        table.add("come and go", || come_and_go::measure(count))?;
     }
     for is_ipv6 in [false, true] {
-        show(bulk::measure(is_ipv6, time)?)?;
+        table.add("bulk", || bulk::measure(is_ipv6, time))?;
     }
     if let Some(path) = &options.json {
-        figures::write_json(path, &all)?;
+        figures::write_json(path, &table.figures)?;
     }
     Ok(())
+}
+
+/// The figures so far, shown as they come.
+struct Table<'a> {
+    only: Option<&'a str>,
+    figures: Vec<Figure>,
+}
+
+impl Table<'_> {
+    /// Measures and shows what is called `name`, if it is wanted.
+    fn add(
+        &mut self,
+        name: &str,
+        measure: impl FnOnce() -> Result<Vec<Figure>, EngineError>,
+    ) -> Result<(), EngineError> {
+        if self.only.is_some_and(|only| !name.contains(only)) {
+            return Ok(());
+        }
+        let figures = measure()?;
+        for Figure { name, value, unit } in &figures {
+            writeln!(io::stdout(), "{name:<58} {:>10} {unit}", grouped(*value))?;
+        }
+        self.figures.extend(figures);
+        Ok(())
+    }
 }
 
 /// A number as people read it: three digits behind the point below 100, groups of three above.
@@ -113,9 +161,19 @@ mod tests {
             let figures = keep_alive::measure(layer, 300, time).unwrap();
             assert!(figures.iter().all(|figure| figure.value > 0.0), "{figures:?}");
         }
-        for is_ipv6 in [false, true] {
-            let figures = bulk::measure(is_ipv6, time).unwrap();
+        for flag in [false, true] {
+            let figures = [opening::measure(flag, time), bulk::measure(flag, time)];
+            let figures: Vec<_> = figures.into_iter().flat_map(Result::unwrap).collect();
             assert!(figures.iter().all(|figure| figure.value > 0.0), "{figures:?}");
         }
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let figures = [
+            shards::measure(&cores, 300, time),
+            timers::measure(&[1, 2], 4_000),
+            come_and_go::measure(300),
+            kernel_sockets::measure(),
+        ];
+        let figures: Vec<_> = figures.into_iter().flat_map(Result::unwrap).collect();
+        assert!(figures.iter().all(|figure| figure.value > 0.0), "{figures:?}");
     }
 }

@@ -9,6 +9,7 @@ pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// The port that the stack listens on.
 pub const PORT: u16 = 80;
 
+pub const FIN: u8 = 0x01;
 pub const SYN: u8 = 0x02;
 pub const PSH: u8 = 0x08;
 pub const ACK: u8 = 0x10;
@@ -95,6 +96,14 @@ pub struct In {
     pub sequence: u32,
     pub flags: u8,
     pub payload_len: usize,
+}
+
+impl In {
+    /// Sequence numbers that the segment occupies.
+    pub fn sequence_len(&self) -> u32 {
+        let control = u32::from(self.flags & SYN != 0) + u32::from(self.flags & FIN != 0);
+        self.payload_len as u32 + control
+    }
 }
 
 /// Reads a TCP frame. `None` for others.

@@ -2,11 +2,12 @@
 //!
 //! - `input`: reads figures; `machine`: what they were measured on, as far as this machine can say.
 //! - `bars`, `lines`: plots, as inline SVG; `page`: the frame around all.
-//! - `comparison`, `prediction`, `architectures`, `rates`, `rest`: the sections.
+//! - `comparison`, `prediction`, `architectures`, `rates`, `engine`, `rest`: the sections.
 
 mod architectures;
 mod bars;
 mod comparison;
+mod engine;
 mod input;
 mod lines;
 mod machine;
@@ -74,6 +75,7 @@ fn sections(figures: &Figures) -> String {
         prediction::section,
         architectures::section,
         rates::section,
+        engine::section,
         rest::section,
     ];
     makers.iter().filter_map(|make| make(figures)).collect()

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Sections that have plots of their own.
-const TOLD: [&str; 3] = ["compare", "ladder", "pps"];
+const TOLD: [&str; 4] = ["compare", "engine", "ladder", "pps"];
 
 /// The section, if there are figures for it.
 pub fn section(figures: &Figures) -> Option<String> {
@@ -18,6 +18,12 @@ pub fn section(figures: &Figures) -> Option<String> {
 }
 
 fn one(figures: &Figures, kind: &str) -> String {
+    let command = format!("pagewire-bench {kind} --json {kind}.json");
+    page_section(kind, "Further figures.", &command, &tables(figures, kind))
+}
+
+/// All figures of a kind, as tables to be unfolded.
+pub fn tables(figures: &Figures, kind: &str) -> String {
     let mut content = String::new();
     for group in figures.next(&[kind]) {
         let row = |entry: &super::input::Entry| {
@@ -29,6 +35,5 @@ fn one(figures: &Figures, kind: &str) -> String {
         let summary = format!("<summary>{}</summary>", escape(group));
         content.extend(["<details>", &summary, &numbers, "</details>\n"]);
     }
-    let command = format!("pagewire-bench {kind} --json {kind}.json");
-    page_section(kind, "Further figures.", &command, &content)
+    content
 }

@@ -1,7 +1,7 @@
 //! What a shard knows of its connections.
 
 use pagewire_driver::Instant;
-use pagewire_stack::{ConnectionId, Source};
+use pagewire_stack::{ConnectionId, Source, pages, prefetch};
 
 use super::wheel::Tick;
 
@@ -93,7 +93,11 @@ impl Table {
     pub fn insert(&mut self, id: ConnectionId, source: Source) {
         let index = id.slot as usize;
         if index >= self.slots.len() {
+            let capacity = self.slots.capacity();
             self.slots.resize_with(index + 1, || None);
+            if self.slots.capacity() > capacity {
+                pages::advise(&self.slots);
+            }
         }
         self.slots[index] = Some(Connection {
             id,
@@ -116,6 +120,13 @@ impl Table {
     pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         let slot = self.slots.get_mut(id.slot as usize)?;
         slot.as_mut().filter(|connection| connection.id == id)
+    }
+
+    /// Brings what is known of the connection `id` towards the core's cache.
+    pub fn prefetch(&self, id: ConnectionId) {
+        if let Some(slot) = self.slots.get(id.slot as usize) {
+            prefetch(slot);
+        }
     }
 
     /// Takes the connection `id` out, unless it is gone.

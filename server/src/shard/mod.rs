@@ -128,6 +128,9 @@ impl<T: Transport> Shard<T> {
     pub fn turn(&mut self, now: Instant) {
         let mut events = std::mem::take(&mut self.events);
         self.transport.poll(now, &mut events);
+        for event in &events {
+            self.connections.prefetch(event.id());
+        }
         for event in events.drain(..) {
             self.handle(event, now);
         }
@@ -265,7 +268,10 @@ impl<T: Transport> Shard<T> {
                 connection.reading = Reading::Resolving;
                 false
             }
-            Step::Answered { consumed, status, then } => self.submit(id, consumed, status, then),
+            Step::Answered { consumed, status, then } => {
+                let is_all = consumed == bytes.len();
+                self.submit(id, consumed, status, then) && !is_all
+            }
         }
     }
 

@@ -72,7 +72,8 @@ impl Wheel {
         while self.current.0 < last {
             self.current = Tick(self.current.0 + 1);
             let bucket = self.current.bucket();
-            due.append(&mut self.buckets[bucket]);
+            // With its memory: a bucket is not used again for long.
+            due.extend(std::mem::take(&mut self.buckets[bucket]));
             self.occupied[bucket / 64] &= !(1 << (bucket % 64));
         }
         self.current = Tick(self.current.0.max(target));

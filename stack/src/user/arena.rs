@@ -15,7 +15,7 @@
 
 #![allow(unsafe_code)]
 
-use memmap2::{Advice, MmapMut};
+use memmap2::{Advice, MmapMut, UncheckedAdvice};
 use smoltcp::{
     iface::{Interface, PollResult, SocketHandle, SocketSet, SocketStorage},
     phy::Device,
@@ -23,7 +23,10 @@ use smoltcp::{
     time::Instant,
 };
 
-use super::prefetch::prefetch;
+use crate::{
+    pages,
+    prefetch::{prefetch, prefetch_range},
+};
 
 /// Storage for one socket, on cache lines of its own.
 #[repr(align(64))]
@@ -47,11 +50,10 @@ impl Arena {
     pub fn new(capacity: usize, receive_len: usize) -> std::io::Result<Self> {
         // smoltcp panics on a remote's segment if a receive buffer is larger than this.
         let receive_len = receive_len.clamp(1, usize::from(u16::MAX));
-        let slots = Vec::with_capacity(capacity);
+        let slots = pages::reserve(capacity);
         let receive = MmapMut::map_anon((capacity * receive_len).max(1))?;
         // Large tables cost a TLB miss a line without. Not to be had is no error.
         let _ = receive.advise(Advice::HugePage);
-        advise_huge_pages(&slots);
         Ok(Self { slots, capacity, receive_len, receive })
     }
 
@@ -69,6 +71,14 @@ impl Arena {
     pub fn add_slot(&mut self) {
         assert!(self.slots.len() < self.capacity, "the arena's memory never moves");
         self.slots.push(Slot([SocketStorage::EMPTY]));
+    }
+
+    /// Forgets all slots, which must be empty, and gives their memory back.
+    pub fn give_back(&mut self) {
+        pages::give_back(&mut self.slots);
+        // SAFETY: the mapping is private and anonymous, so its pages come back as zeroes, and the
+        // sockets that could borrow from it are gone.
+        let _ = unsafe { self.receive.unchecked_advise(UncheckedAdvice::DontNeed) };
     }
 
     /// Puts a fresh, closed socket into an empty slot.
@@ -133,6 +143,15 @@ impl Arena {
         prefetch(&self.slots[slot as usize]);
     }
 
+    /// Brings the part of a slot's receive buffer towards the core's cache into which a segment of `len`
+    /// bytes will be written, after `received` bytes in all. Only a hint: the buffer is smoltcp's.
+    pub fn prefetch_receive(&self, slot: u32, received: u32, len: usize) {
+        let offset = received as usize % self.receive_len;
+        let len = len.min(self.receive_len - offset);
+        let buffer = self.receive.as_ptr().wrapping_add(slot as usize * self.receive_len);
+        prefetch_range(buffer.wrapping_add(offset), len);
+    }
+
     fn set(&mut self, slot: u32) -> SocketSet<'static> {
         let storage: *mut [SocketStorage<'static>; 1] = &raw mut self.slots[slot as usize].0;
         // SAFETY: the storage stays where it is until the arena is dropped. The set is this module's
@@ -141,16 +160,6 @@ impl Arena {
         let storage: &'static mut [SocketStorage<'static>] = unsafe { &mut *storage };
         SocketSet::new(storage)
     }
-}
-
-/// Asks for huge pages for all memory that a vector has reserved.
-fn advise_huge_pages<T>(vector: &Vec<T>) {
-    const HUGE_PAGE: usize = 2 << 20;
-    let start = vector.as_ptr().cast::<u8>();
-    let lead = start.align_offset(HUGE_PAGE);
-    let len = (vector.capacity() * size_of::<T>()).saturating_sub(lead);
-    // SAFETY: the range is the vector's own memory; the advice changes none of its contents.
-    unsafe { libc::madvise(start.wrapping_add(lead).cast_mut().cast(), len, libc::MADV_HUGEPAGE) };
 }
 
 impl Drop for Arena {

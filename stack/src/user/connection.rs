@@ -37,8 +37,12 @@ pub enum Phase {
     Aborting(CloseReason),
 }
 
-/// See the module.
+/// When a timer comes up that is not set.
+pub const UNARMED: Instant = Instant::from_nanos(u64::MAX);
+
+/// See the module. On cache lines of its own.
 #[derive(Debug)]
+#[repr(align(64))]
 #[expect(clippy::struct_excessive_bools, reason = "facts that hold independently of each other")]
 pub struct Connection {
     /// How often the slot had been used before.
@@ -81,6 +85,8 @@ pub struct Connection {
     pub acknowledge_by: Option<Instant>,
     /// What is sent when, and again.
     pub sender: Sender,
+    /// By when the wheel comes up for it: no later than this.
+    pub armed: Instant,
     /// Sequence numbers and timestamps.
     pub sequence: SequenceState,
     /// When the present phase began; for `Closing`, when our FIN was acknowledged.
@@ -149,6 +155,7 @@ impl Connection {
             speaks: false,
             acknowledge_by: None,
             sender: Sender::default(),
+            armed: UNARMED,
             sequence: SequenceState::default(),
             since: Instant::ZERO,
             heard: Instant::ZERO,

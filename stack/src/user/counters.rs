@@ -126,6 +126,8 @@ pub struct UserCounters {
     pub recoveries: u64,
     /// Reductions that were not needed and taken back.
     pub recoveries_undone: u64,
+    /// Timers of connections that have run out.
+    pub timers: u64,
     /// Resets sent for segments of no connection.
     pub resets_sent: u64,
     /// ARP, NDP and ICMP echo replies sent.

@@ -140,7 +140,7 @@ impl<P: Port> UserStack<P> {
                 }
                 Chance::Nothing => break,
                 Chance::Later(at) => {
-                    self.wheel.bring_forward(slot, at);
+                    self.look_by(slot, at);
                     break;
                 }
             };
@@ -211,7 +211,7 @@ impl<P: Port> UserStack<P> {
             self.arena.with(slot, Socket::close);
         }
         let connection = &self.connections[slot as usize];
-        if fin || connection.owes_acknowledgement() || connection.speaks {
+        if fin || connection.speaks || !self.acknowledge_along(slot) {
             // What it has to say goes with what is sent.
             self.ask_socket(now, slot);
             self.absorb(slot);
@@ -226,6 +226,24 @@ impl<P: Port> UserStack<P> {
         connection.sender.sent_fresh(now, len, fin, &mut self.flights);
         connection.sequence.sent_end = connection.sequence_of(connection.sender.sent());
         Ok((len.div_ceil(mss) as usize).max(1))
+    }
+
+    /// Acknowledges what was received with the next segment, without the socket: asking it takes longer
+    /// than all else that a small answer needs. The window's end stays where the socket has last put it, so
+    /// the peer sends nothing that it does not expect. False when so little is left of the window that it
+    /// must be opened.
+    fn acknowledge_along(&mut self, slot: u32) -> bool {
+        let least = self.limits.receive_window as u32 / 2;
+        let numbers = &mut self.connections[slot as usize].sequence;
+        let received = numbers.receive_next.wrapping_sub(numbers.receive_told);
+        match u32::from(numbers.window_told).checked_sub(received) {
+            Some(window) if window >= least => {
+                numbers.receive_told = numbers.receive_next;
+                numbers.window_told = window as u16;
+                true
+            }
+            _ => received == 0,
+        }
     }
 
     /// Sends a stretch again that its sender wants. Returns how many segments that were; zero if there are

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::prefetch::prefetch;
+use crate::{pages, prefetch::prefetch};
 
 /// A connection's two ends, seen from here.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -84,8 +84,9 @@ impl FlowTable {
     /// A table for up to `capacity` flows.
     pub fn new(capacity: usize) -> Self {
         let size = (capacity.max(8) * 2).next_power_of_two();
-        let entries = vec![Entry { hash: 0, slot: VACANT }; size].into_boxed_slice();
-        Self { entries, mask: size - 1, len: 0 }
+        let mut entries = pages::reserve(size);
+        entries.resize(size, Entry { hash: 0, slot: VACANT });
+        Self { entries: entries.into_boxed_slice(), mask: size - 1, len: 0 }
     }
 
     /// How many flows are in the table.

@@ -7,7 +7,6 @@ use super::{
     guard::{self, Verdict},
     mesh::{MOST_SHARDS, Message},
     packet::{self, Parsed, Segment, flags},
-    prefetch::prefetch,
     reply::{self, BareSegment},
     sequence::ahead,
     settle::Progress,
@@ -17,6 +16,13 @@ use super::{
 
 /// Most messages of other cores that one turn takes.
 const MESSAGES_PER_TURN: usize = 128;
+
+/// How many segments ahead of the one at hand connections are fetched.
+const SLOT_AHEAD: usize = 10;
+/// How many segments ahead what connections lead to is fetched.
+const BUFFER_AHEAD: usize = 5;
+/// How many segments ahead is fetched what that leads to.
+const RECORD_AHEAD: usize = 2;
 
 /// How a packet came to this core.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,7 +47,8 @@ impl<P: Port> UserStack<P> {
         self.burst = burst;
     }
 
-    /// In stages: see [`prefetch`].
+    /// In stages, so that memory that is far away is waited for together: where the segments' flows are
+    /// in the table, their connections, what those lead to, and at last what is to be done.
     fn handle_burst(&mut self, now: Instant, burst: &Burst) {
         let capabilities = *self.port.capabilities();
         let mut segments = [const { None }; BURST];
@@ -60,14 +67,32 @@ impl<P: Port> UserStack<P> {
                 Err(cause) => self.counters.drop_frame(cause),
             }
         }
-        for (_, hash) in segments.iter().flatten() {
-            if let Some(slot) = self.flows.guess(*hash) {
-                prefetch(&self.connections[slot as usize]);
-                self.arena.prefetch(slot);
+        for step in 0..segments.len() + SLOT_AHEAD {
+            if let Some(Some((_, hash))) = segments.get(step)
+                && let Some(slot) = self.flows.guess(*hash)
+            {
+                self.prefetch_slot(slot);
             }
-        }
-        for (segment, hash) in segments.iter().flatten() {
-            self.segment(now, segment, *hash, Origin::Queue);
+            let ahead = step.checked_sub(SLOT_AHEAD - BUFFER_AHEAD);
+            if let Some(Some((segment, hash))) = ahead.and_then(|step| segments.get(step))
+                && let Some(slot) = self.flows.guess(*hash)
+            {
+                let connection = &self.connections[slot as usize];
+                connection.tx.prefetch();
+                connection.sender.prefetch();
+                let received = connection.sequence.drained;
+                self.arena.prefetch_receive(slot, received, segment.payload_len);
+            }
+            let near = step.checked_sub(SLOT_AHEAD - RECORD_AHEAD);
+            if let Some(Some((_, hash))) = near.and_then(|step| segments.get(step))
+                && let Some(slot) = self.flows.guess(*hash)
+            {
+                self.connections[slot as usize].sender.prefetch_records();
+            }
+            let present = step.checked_sub(SLOT_AHEAD);
+            if let Some(Some((segment, hash))) = present.and_then(|step| segments.get(step)) {
+                self.segment(now, segment, *hash, Origin::Queue);
+            }
         }
     }
 
@@ -182,10 +207,7 @@ impl<P: Port> UserStack<P> {
         if !self.emit(now, slot) && is_early_fin {
             self.acknowledge_again(now, slot);
         }
-        self.settle(now, slot);
-        if progress.all_sent {
-            self.report_sent(id);
-        }
+        self.settle(now, slot, progress);
     }
 
     /// A segment of no connection that is here.

@@ -40,7 +40,6 @@ mod mesh;
 mod neighbor;
 mod observe;
 mod packet;
-mod prefetch;
 mod recovery;
 mod reply;
 mod resolution;
@@ -79,7 +78,7 @@ use self::{
     time_wait::TimeWait,
     timer_wheel::TimerWheel,
 };
-use crate::{CloseReason, Event, NetworkView, disk::Residency};
+use crate::{CloseReason, Event, NetworkView, disk::Residency, pages, prefetch::prefetch};
 
 pub use self::{
     config::{MOST_ADDRESSES, ServedAddress, UserConfig, UserLimits},
@@ -113,6 +112,8 @@ pub struct UserStack<P: Port> {
 
     arena: Arena,
     connections: Vec<Connection>,
+    /// Where slots begin to count their uses: beyond what any id of an earlier connection says.
+    first_generation: u32,
     vacant: Vec<u32>,
     flow_key: FlowKey,
     flows: FlowTable,
@@ -146,6 +147,9 @@ pub struct UserStack<P: Port> {
 const MOST_SPARE: usize = 1_024;
 /// Largest buffer that is kept for another use, in bytes.
 const LARGEST_SPARE: usize = 64 * 1_024;
+
+/// Slots whose memory is given back when no connection is left.
+const WORTH_GIVING_BACK: usize = 16_384;
 
 impl<P: Port> UserStack<P> {
     /// A stack on `port`. `now` is the present on the clock that [`poll`](crate::Transport::poll) will
@@ -187,14 +191,15 @@ impl<P: Port> UserStack<P> {
             idle: 0,
             challenges: ChallengeBudget::new(random(6)),
             arena: Arena::new(limits.connections, limits.receive_window)?,
-            connections: Vec::new(),
+            connections: pages::reserve(limits.connections),
+            first_generation: 0,
             vacant: Vec::new(),
             flow_key: FlowKey::new([random(1), random(2), random(3), random(4)]),
             flows: FlowTable::new(limits.connections),
             time_wait: TimeWait::default(),
             next_port: random(5) as u16,
             next_address: MOST_ADDRESSES,
-            wheel: TimerWheel::new(now),
+            wheel: TimerWheel::new(now, limits.connections),
             expired: Vec::new(),
             ready: VecDeque::new(),
             unanswered: Vec::new(),
@@ -233,7 +238,8 @@ impl<P: Port> UserStack<P> {
             return None;
         }
         self.arena.add_slot();
-        self.connections.push(Connection::vacant());
+        let generation = self.first_generation;
+        self.connections.push(Connection { generation, ..Connection::vacant() });
         Some(self.arena.len() as u32 - 1)
     }
 
@@ -259,6 +265,25 @@ impl<P: Port> UserStack<P> {
         trim(&mut self.part_buffers);
     }
 
+    /// Gives the memory of connections back once the last of many is gone. Nobody holds a slot then.
+    fn give_back(&mut self) {
+        let holds_slots =
+            !self.ready.is_empty() || !self.unanswered.is_empty() || self.flows.len() > 0;
+        if holds_slots || self.connections.len() < WORTH_GIVING_BACK {
+            return;
+        }
+        let used = self.connections.iter().map(|connection| connection.generation).max();
+        self.first_generation = used.unwrap_or(0);
+        pages::give_back(&mut self.connections);
+        self.vacant = Vec::new();
+        self.arena.give_back();
+        self.wheel.give_back();
+        self.admission = Admission::default();
+        self.part_buffers = Vec::new();
+        self.head_buffers = Vec::new();
+        pages::give_back_small();
+    }
+
     /// Keeps a receive buffer for another connection.
     fn spare_head(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
@@ -266,6 +291,12 @@ impl<P: Port> UserStack<P> {
             self.head_buffers.push(buffer);
             trim(&mut self.head_buffers);
         }
+    }
+
+    /// Brings a connection and its socket towards the core's cache.
+    fn prefetch_slot(&self, slot: u32) {
+        prefetch(&self.connections[slot as usize]);
+        self.arena.prefetch(slot);
     }
 
     /// Puts a connection into the list of those that may have something to send.

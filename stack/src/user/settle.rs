@@ -43,7 +43,7 @@ impl SequenceState {
 
 impl<P: Port> UserStack<P> {
     /// Takes over what the socket has received, reports what has changed, and sets the timer.
-    pub(super) fn settle(&mut self, now: Instant, slot: u32) {
+    pub(super) fn settle(&mut self, now: Instant, slot: u32, progress: Progress) {
         let (state, fresh) = self.drain(slot);
         match state {
             // A reset during the handshake.
@@ -58,6 +58,11 @@ impl<P: Port> UserStack<P> {
         let connection = &mut self.connections[slot as usize];
         let id = connection.id(slot);
         connection.asked |= fresh;
+        if progress.all_sent {
+            // Before what is received: that is answered, most likely, and then more is to be sent.
+            self.report_sent(id);
+        }
+        let connection = &mut self.connections[slot as usize];
         if fresh && connection.phase == Phase::Open {
             self.events.push(Event::Received(id));
         }

@@ -7,6 +7,8 @@
 
 use pagewire_driver::Instant;
 
+use crate::pages;
+
 const LEVELS: usize = 4;
 const BUCKETS: usize = 64;
 const BUCKET_BITS: u32 = 6;
@@ -38,18 +40,18 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
-    /// A wheel without timers whose time is `now`.
-    pub fn new(now: Instant) -> Self {
+    /// A wheel without timers whose time is `now`, for slots below `capacity`.
+    pub fn new(now: Instant, capacity: usize) -> Self {
         Self {
             tick: now.nanos() >> TICK_BITS,
             heads: [[NONE; BUCKETS]; LEVELS],
             occupied: [0; LEVELS],
-            links: Vec::new(),
+            links: pages::reserve(capacity),
         }
     }
 
     /// Sets the timer of `slot`, in place of an earlier one.
-    fn set(&mut self, slot: u32, deadline: Instant) {
+    pub fn set(&mut self, slot: u32, deadline: Instant) {
         if self.links.len() <= slot as usize {
             self.links.resize(slot as usize + 1, UNSET);
         }
@@ -61,15 +63,6 @@ impl TimerWheel {
         }
         self.cancel(slot);
         self.insert(slot, tick);
-    }
-
-    /// Sets the timer of `slot`, unless it is set to an earlier time already.
-    pub fn bring_forward(&mut self, slot: u32, deadline: Instant) {
-        let tick = deadline.nanos().div_ceil(1 << TICK_BITS);
-        match self.links.get(slot as usize) {
-            Some(link) if link.place != NONE && link.tick <= tick => {}
-            _ => self.set(slot, deadline),
-        }
     }
 
     /// Cancels the timer of `slot`, if it is set.
@@ -93,6 +86,12 @@ impl TimerWheel {
             self.links[next as usize].previous = previous;
         }
         self.links[slot as usize].place = NONE;
+    }
+
+    /// Forgets all slots, none of which has a timer, and gives their memory back.
+    pub fn give_back(&mut self) {
+        debug_assert_eq!(self.occupied, [0; LEVELS], "a timer is set");
+        pages::give_back(&mut self.links);
     }
 
     /// Unsets every timer whose deadline has passed and appends its slot to `expired`.
@@ -203,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_timer_fires_once_and_within_a_tick() {
-        let mut wheel = TimerWheel::new(Instant::ZERO);
+        let mut wheel = TimerWheel::new(Instant::ZERO, 0);
         wheel.set(3, Instant::from_millis(100));
         assert!(expire(&mut wheel, 99_999_999).is_empty());
         assert_eq!(expire(&mut wheel, 100_000_000 + TICK), [3]);
@@ -213,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_deadline_in_the_past_fires_at_the_next_tick() {
-        let mut wheel = TimerWheel::new(Instant::from_millis(5_000));
+        let mut wheel = TimerWheel::new(Instant::from_millis(5_000), 0);
         expire(&mut wheel, 5_000_000_000);
         wheel.set(0, Instant::ZERO);
         assert_eq!(expire(&mut wheel, 5_000_000_000 + TICK), [0]);
@@ -221,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_deadline_beyond_the_wheel_still_fires_in_time() {
-        let mut wheel = TimerWheel::new(Instant::ZERO);
+        let mut wheel = TimerWheel::new(Instant::ZERO, 0);
         let deadline = (1u64 << (24 + TICK_BITS)) * 3 + 12_345 * TICK;
         wheel.set(7, Instant::from_nanos(deadline));
         assert!(expire(&mut wheel, deadline - 1).is_empty());
@@ -233,7 +232,7 @@ mod tests {
         fn timers_fire_as_in_a_sorted_map(
             steps in prop::collection::vec((0u32..12, 0u32..44, 0u64..64, any::<bool>()), 1..300),
         ) {
-            let mut wheel = TimerWheel::new(Instant::ZERO);
+            let mut wheel = TimerWheel::new(Instant::ZERO, 0);
             let mut model: BTreeMap<u32, u64> = BTreeMap::new();
             let mut now = 0u64;
             for (slot, scale, factor, cancel) in steps {

@@ -9,37 +9,50 @@ use std::time::Duration;
 
 use pagewire_driver::{Instant, Port};
 
-use super::{Phase, UserStack, recovery::Expired, smoltcp_time};
+use super::{Phase, UserStack, connection::UNARMED, recovery::Expired, smoltcp_time};
 use crate::CloseReason;
 
 /// How long an acknowledgement may wait for something to go with (RFC 1122 section 4.2.3.2 allows 500 ms).
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(10);
+/// How far ahead of the timer at hand connections are fetched.
+const AHEAD: usize = 8;
 
 impl<P: Port> UserStack<P> {
     /// Lets connections whose timer has run out send, or gives them up.
     pub(super) fn expire_timers(&mut self, now: Instant) {
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, &mut expired);
-        for slot in expired.drain(..) {
-            let connection = &self.connections[slot as usize];
-            let given_up =
-                connection.deadline(&self.limits).is_some_and(|deadline| deadline <= now);
-            match connection.phase {
-                Phase::Vacant => {}
-                Phase::Embryonic if given_up => {
-                    self.counters.embryonic_expired += 1;
-                    self.release(slot, CloseReason::TimedOut);
-                }
-                Phase::Closing if given_up && connection.unacknowledged_since.is_none() => {
-                    // All is delivered; only the peer's FIN is missing.
-                    self.abort(slot, CloseReason::Finished);
-                }
-                _ if given_up => self.abort(slot, CloseReason::TimedOut),
-                Phase::Open | Phase::Closing => self.expire_sender(now, slot),
-                _ => self.mark_ready(slot),
+        self.counters.timers += expired.len() as u64;
+        for step in 0..expired.len() + AHEAD {
+            if let Some(&slot) = expired.get(step) {
+                self.prefetch_slot(slot);
+            }
+            if let Some(&slot) = step.checked_sub(AHEAD).and_then(|step| expired.get(step)) {
+                self.timer_ran_out(now, slot);
             }
         }
+        expired.clear();
         self.expired = expired;
+    }
+
+    fn timer_ran_out(&mut self, now: Instant, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        connection.armed = UNARMED;
+        let given_up = connection.deadline(&self.limits).is_some_and(|deadline| deadline <= now);
+        match connection.phase {
+            Phase::Vacant => {}
+            Phase::Embryonic if given_up => {
+                self.counters.embryonic_expired += 1;
+                self.release(slot, CloseReason::TimedOut);
+            }
+            Phase::Closing if given_up && connection.unacknowledged_since.is_none() => {
+                // All is delivered; only the peer's FIN is missing.
+                self.abort(slot, CloseReason::Finished);
+            }
+            _ if given_up => self.abort(slot, CloseReason::TimedOut),
+            Phase::Open | Phase::Closing => self.expire_sender(now, slot),
+            _ => self.mark_ready(slot),
+        }
     }
 
     /// Does what an open connection's sender has waited for.
@@ -55,6 +68,16 @@ impl<P: Port> UserStack<P> {
         self.mark_ready(slot);
     }
 
+    /// Sees to it that the connection is looked at by then. The wheel is touched only if that is earlier
+    /// than it knows.
+    pub(super) fn look_by(&mut self, slot: u32, at: Instant) {
+        let connection = &mut self.connections[slot as usize];
+        if at < connection.armed {
+            connection.armed = at;
+            self.wheel.set(slot, at);
+        }
+    }
+
     /// What follows a turn of a handshake. Its timers are smoltcp's: a second at first, then twice as long
     /// each time (RFC 6298).
     pub(super) fn rest_in_handshake(&mut self, now: Instant, slot: u32) {
@@ -64,7 +87,7 @@ impl<P: Port> UserStack<P> {
         // "Now" from a socket that has just had its turn would make us spin.
         let soon = now + Duration::from_millis(1);
         if let Some(at) = [wants.map(|at| at.max(soon)), deadline].into_iter().flatten().min() {
-            self.wheel.bring_forward(slot, at);
+            self.look_by(slot, at);
         }
     }
 
@@ -109,7 +132,7 @@ impl<P: Port> UserStack<P> {
             connection.deadline(&self.limits),
         ];
         if let Some(at) = dues.into_iter().flatten().min() {
-            self.wheel.bring_forward(slot, at.max(now));
+            self.look_by(slot, at.max(now));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use pagewire_driver::{BURST, Instant, Port, Waker};
 
-use super::{Phase, UserStack, flow_table::Flow, isn::IsnGenerator, mesh::Mesh};
+use super::{Phase, UserStack, flow_table::Flow, isn::IsnGenerator, mesh::Mesh, settle::Progress};
 use crate::{Close, CloseReason, ConnectionId, EventBatch, Parts, Refused, Transport};
 
 /// Ports for connections that we open (RFC 6335 section 6).
@@ -30,6 +30,7 @@ impl<P: Port> Transport for UserStack<P> {
         self.send_ready(now);
         self.ask_neighbors(now);
         self.flush(now);
+        self.give_back();
         events.append(&mut self.events);
     }
 
@@ -55,7 +56,7 @@ impl<P: Port> Transport for UserStack<P> {
         if self.connections[slot as usize].holds_back {
             // There is room now; the window opens with what the next turn sends.
             let now = self.now;
-            self.settle(now, slot);
+            self.settle(now, slot, Progress::default());
             if self.slot_of(id).is_some() {
                 self.connections[slot as usize].speaks = true;
                 self.mark_ready(slot);
@@ -132,7 +133,7 @@ impl<P: Port> Transport for UserStack<P> {
                 self.spare_head(received);
                 if self.connections[slot as usize].holds_back {
                     let now = self.now;
-                    self.settle(now, slot);
+                    self.settle(now, slot, Progress::default());
                 }
                 if self.slot_of(id).is_some() {
                     self.mark_ready(slot);

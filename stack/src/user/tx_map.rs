@@ -5,7 +5,10 @@
 
 use std::{cell::Cell, collections::VecDeque};
 
-use crate::{FileRange, Part, Parts};
+use crate::{
+    FileRange, Part, Parts,
+    prefetch::{prefetch, prefetch_range},
+};
 
 /// Most parts that one connection may have queued.
 const MOST_PARTS: usize = 64;
@@ -98,10 +101,18 @@ impl TxMap {
         self.acknowledged = offset;
         while let Some(piece) = self.parts.pop_front_if(|piece| piece.end() <= offset) {
             if let Part::Bytes(bytes) = piece.part {
+                // Most likely the next response is written there.
+                prefetch_range(bytes.as_ptr(), bytes.len());
                 recycled.push(bytes);
             }
         }
         true
+    }
+
+    /// Brings the first parts' places in the map towards the core's cache.
+    pub fn prefetch(&self) {
+        let (front, _) = self.parts.as_slices();
+        prefetch(&front[..front.len().min(2)]);
     }
 
     /// The stretch that starts at `offset`, of at most `len` bytes. `None` outside the map.

@@ -37,6 +37,8 @@ use std::time::Duration;
 
 use pagewire_driver::Instant;
 
+use crate::prefetch::prefetch;
+
 use self::{
     controller::Window,
     flight::{Flight, Stage},
@@ -196,6 +198,20 @@ impl Sender {
     pub fn has_lost(&self) -> bool {
         self.forced.is_some()
             || self.flight.as_ref().is_some_and(|flight| flight.board.next_lost().is_some())
+    }
+
+    /// Brings what is known of segments in flight towards the core's cache.
+    pub fn prefetch(&self) {
+        if let Some(flight) = &self.flight {
+            prefetch(&**flight);
+        }
+    }
+
+    /// The same for the first segments themselves, once that has arrived.
+    pub fn prefetch_records(&self) {
+        if let Some(flight) = &self.flight {
+            flight.board.prefetch();
+        }
     }
 
     /// Forgets everything in flight.

@@ -14,6 +14,8 @@ use std::{collections::VecDeque, ops::Range};
 
 use pagewire_driver::Instant;
 
+use crate::prefetch::prefetch;
+
 /// What is known of a segment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fate {
@@ -75,6 +77,12 @@ impl Scoreboard {
     /// Whether nothing is in flight.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
+    }
+
+    /// Brings the first segments towards the core's cache.
+    pub fn prefetch(&self) {
+        let (front, _) = self.records.as_slices();
+        prefetch(&front[..front.len().min(2)]);
     }
 
     /// How many segments there are.
