@@ -10,8 +10,9 @@
 //! - A window seen to be resident within the last second is trusted: the kernel rarely takes pages so
 //!   recently used. One that is in use is looked after by a helper before that second is over.
 //! - A window whose pages are all in the page table is resident. Who looks needs the lock of the address
-//!   space, which may be held for long while helpers map what they read: so a core looks only while they
-//!   have nothing to do.
+//!   space, which may be held for long while helpers map what they read; and where windows have to be read,
+//!   others are about to lose their memory, those first that were not used for long. So a core looks only
+//!   while helpers have nothing to do, and not within a second of such a window.
 //! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`),
 //!   and one window more ahead of need. A cut file is found by the helper as EFAULT, never as a signal.
 
@@ -131,6 +132,8 @@ pub(crate) struct Residency {
     /// Direct-mapped: which windows were seen to be resident, and when.
     remembered: Vec<(Key, Instant)>,
     page_map: PageMap,
+    /// When a connection last had to wait for a window.
+    missed: Option<Instant>,
     counters: ResidencyCounters,
 }
 
@@ -147,6 +150,7 @@ impl Residency {
             ready: VecDeque::new(),
             remembered: vec![(Key::default(), Instant::ZERO); REMEMBERED],
             page_map: PageMap::open(),
+            missed: None,
             counters: ResidencyCounters::default(),
         }
     }
@@ -168,6 +172,7 @@ impl Residency {
         let end = key.range(object).end;
         let resident = self.is_resident(now, key, object);
         if !resident {
+            self.missed = Some(now);
             self.want(key, object, Some(id));
         }
         if end < bytes.end {
@@ -216,7 +221,7 @@ impl Residency {
             }
             return true;
         }
-        if !self.pool.is_idle() {
+        if !self.pool.is_idle() || self.missed.is_some_and(|at| now.since(at) < TRUST) {
             return false;
         }
         self.counters.looked_up += 1;
