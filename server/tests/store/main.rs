@@ -29,7 +29,7 @@ const FILE_BYTES: u64 = 8_200;
 const LARGE_FILES: usize = 25;
 const LARGE_BYTES: u64 = 4_000_000_000;
 /// Ranges asked for of it.
-const RANGES: usize = 2_000;
+const RANGES: usize = 300;
 const RANGE_BYTES: u64 = 60_000;
 
 /// What each of the two cores may keep open.
