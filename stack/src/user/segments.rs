@@ -124,7 +124,7 @@ impl<P: Port> UserStack<P> {
         let connection = &mut self.connections[slot as usize];
         let options = if connection.sequence.recent_timestamp.is_some() { 12 } else { 0 };
         let headers = options + if connection.flow.peer.is_ipv4() { 40 } else { 60 };
-        if connection.sender.limit_segments(now, mtu.saturating_sub(headers)) {
+        if connection.sender.limit_segments(now, mtu.saturating_sub(headers), &mut self.flights) {
             self.mark_ready(slot);
         }
     }

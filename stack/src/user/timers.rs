@@ -59,7 +59,7 @@ impl<P: Port> UserStack<P> {
     fn expire_sender(&mut self, now: Instant, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         let unsent = connection.tx.unqueued() > 0;
-        match connection.sender.expire(now, unsent) {
+        match connection.sender.expire(now, unsent, &mut self.flights) {
             Expired::Timeout => self.counters.timeouts += 1,
             Expired::Tail => self.counters.tail_probes += 1,
             Expired::Window => self.counters.window_probes += 1,

@@ -83,11 +83,14 @@ impl Sender {
         }
         let is_update = self.update_window(now, ack);
         let bytes = ack.offset - self.una;
-        let Some(mut flight) = self.flight.take() else {
-            let duplicate = self.reports_duplicate(ack);
-            self.settle_probe(ack, 0, duplicate);
-            return Acknowledged::default();
-        };
+        if self.flight.is_none() {
+            let is_part = bytes > 0 && ack.offset < self.next;
+            if !is_part {
+                return self.on_ack_of_one(now, ack, bytes);
+            }
+            self.unfold(pool);
+        }
+        let Some(mut flight) = self.flight.take() else { return Acknowledged::default() };
         let in_flight_before = flight.board.flying_bytes();
         let news = self.deliver(now, ack, &mut flight);
         self.una = ack.offset;
@@ -119,6 +122,27 @@ impl Sender {
             pool.give(flight);
         }
         outcome
+    }
+
+    /// An acknowledgement of all or nothing while at most one segment is in flight.
+    fn on_ack_of_one(&mut self, now: Instant, ack: &Ack<'_>, bytes: u64) -> Acknowledged {
+        if bytes > 0 {
+            self.una = ack.offset;
+            let rtt = now - self.last_sent;
+            self.rtt.sample(now, rtt);
+            (self.timer_from, self.backoff) = (now, 0);
+            self.refresh_path(now);
+        }
+        if self.probe.is_some() {
+            let duplicate = self.reports_duplicate(ack);
+            self.settle_probe(ack, bytes, duplicate);
+        }
+        if ack.is_marked && bytes > 0 {
+            let mss = self.mss();
+            self.window.reduce(mss);
+            self.window.cwnd = self.window.cwnd.min(self.window.threshold);
+        }
+        Acknowledged { bytes, is_undone: false, is_reduced: ack.is_marked && bytes > 0 }
     }
 
     /// RFC 9293 section 3.10.7.4, with Linux's leniency towards windows that only grow. Says whether the

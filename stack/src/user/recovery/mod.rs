@@ -12,6 +12,10 @@
 //! - `controller`, `cubic`, `hystart`: the window (RFC 6928, 9438, 9406, 7661); `pacing`: when;
 //! - `path`: the segment size (RFC 1191, 8201, and RFC 8899's idea of black holes).
 //!
+//! A single segment in flight, as most answers are, is told by `una`, `next` and `last_sent` alone. A
+//! `Flight` with a scoreboard is taken only when there is more to know: a second segment, a timer that has
+//! run out, an acknowledgement of a part.
+//!
 //! Invariants: what is sent afresh never exceeds the congestion window or the peer's, but for one probe of
 //! a closed window; nothing is allocated for a connection with nothing in flight; the work for an
 //! acknowledgement is O(log n) plus a constant for each segment whose fate it changes.
@@ -97,7 +101,7 @@ pub struct Sender {
     pacing: Pacing,
     /// The retransmission timer runs from here.
     timer_from: Instant,
-    /// When fresh data was last sent.
+    /// When fresh data was last sent. Without a `flight` all that is in flight is one segment of that time.
     last_sent: Instant,
     /// End of a tail loss probe in flight, and whether it was a retransmission.
     probe: Option<(u64, bool)>,
@@ -247,10 +251,20 @@ impl Sender {
 
     /// Bytes thought to be in flight. Without SACK each duplicate acknowledgement stands for a segment.
     fn in_flight(&self) -> u64 {
-        let Some(flight) = &self.flight else { return 0 };
+        let Some(flight) = &self.flight else { return self.next - self.una };
         let flying = flight.board.flying_bytes();
         let arrived = u64::from(flight.duplicates) * u64::from(self.mss());
         flying.saturating_sub(arrived)
+    }
+
+    /// Takes a box for what is in flight, if anything is.
+    fn unfold(&mut self, pool: &mut FlightPool) {
+        if self.flight.is_none() && self.una < self.next {
+            let mut flight = pool.take();
+            flight.board.push(self.last_sent, self.una, (self.next - self.una) as u32);
+            flight.most = self.next - self.una;
+            self.flight = Some(flight);
+        }
     }
 
     /// The pacing rate, once there is a round-trip time.

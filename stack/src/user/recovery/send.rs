@@ -44,29 +44,25 @@ impl Sender {
         if let Some(forced) = self.forced {
             return self.next_forced(forced, unsent);
         }
-        let is_fresh_only = match &self.flight {
-            None => {
-                if unsent > 0 {
-                    self.resume(now);
-                }
-                true
-            }
-            Some(flight) => match flight.board.next_lost() {
-                Some(lost) if flight.doubt != Doubt::Second || unsent == 0 => {
-                    let (offset, len) = (lost.start, lost.len);
-                    let cause = match flight.stage {
-                        Stage::Timeout => Cause::Timeout,
-                        _ => Cause::Overtaken,
-                    };
-                    return self.next_lost(now, offset, len, cause);
-                }
-                _ => false,
-            },
-        };
+        if let Some(flight) = &self.flight
+            && let Some(lost) = flight.board.next_lost()
+            && (flight.doubt != Doubt::Second || unsent == 0)
+        {
+            let (offset, len) = (lost.start, lost.len);
+            let cause = match flight.stage {
+                Stage::Timeout => Cause::Timeout,
+                _ => Cause::Overtaken,
+            };
+            return self.next_lost(now, offset, len, cause);
+        }
         if unsent == 0 {
             return Chance::Nothing;
         }
-        self.next_fresh(now, unsent, is_fresh_only)
+        let is_idle = self.una == self.next;
+        if is_idle {
+            self.resume(now);
+        }
+        self.next_fresh(now, unsent, is_idle)
     }
 
     fn next_forced(&mut self, forced: Forced, unsent: u64) -> Chance {
@@ -165,10 +161,18 @@ impl Sender {
     pub fn sent_fresh(&mut self, now: Instant, len: u64, fin: bool, pool: &mut FlightPool) {
         let mss = self.mss();
         let forced = self.forced.take();
-        let is_first = self.flight.is_none();
+        let is_first = self.una == self.next;
         if is_first {
             self.timer_from = now;
+            // With less of a window it has to be seen whether that holds anything back.
+            let is_wide = self.window.cwnd >= 4 * u64::from(mss);
+            if len <= u64::from(mss) && is_wide && forced.is_none() {
+                self.next += len + u64::from(fin);
+                self.last_sent = now;
+                return;
+            }
         }
+        self.unfold(pool);
         let rate = if is_first && len <= 2 * u64::from(mss) { None } else { self.rate() };
         let flight = self.flight.get_or_insert_with(|| pool.take());
         let mut left = len + u64::from(fin);

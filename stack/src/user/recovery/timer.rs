@@ -6,7 +6,7 @@ use std::time::Duration;
 use pagewire_driver::Instant;
 
 use super::{
-    Forced, Sender, Stage,
+    FlightPool, Forced, Sender, Stage,
     flight::{Doubt, Undo},
 };
 
@@ -34,35 +34,39 @@ impl Sender {
     /// When [`expire`](Self::expire) is to be called. `unsent` says whether there is fresh data.
     pub fn timer(&self, unsent: bool) -> Option<Instant> {
         let timeout = self.timer_from + self.rtt.timeout(self.backoff);
-        let Some(flight) = &self.flight else {
+        if self.una == self.next {
             return (unsent && self.is_shut()).then_some(timeout);
-        };
-        let others = [self.tail_at(), flight.reorder_at];
+        }
+        let reorder_at = self.flight.as_ref().and_then(|flight| flight.reorder_at);
+        let others = [self.tail_at(), reorder_at];
         others.into_iter().flatten().chain([timeout]).min()
     }
 
     /// When a tail loss probe is due (RFC 8985 section 7.2). It comes before the retransmission timer, and
     /// in its place if that would be due first.
     fn tail_at(&self) -> Option<Instant> {
-        let flight = self.flight.as_ref()?;
-        let board = &flight.board;
-        let may = self.has_sack
-            && flight.stage == Stage::Open
-            && self.probe.is_none()
-            && self.forced.is_none()
-            && !self.is_shut()
-            && board.received_records() == 0
-            && board.next_lost().is_none();
+        let may = self.has_sack && self.probe.is_none() && self.forced.is_none() && !self.is_shut();
         let smoothed = self.rtt.smoothed().filter(|_| may)?;
-        let slack = if board.len() == 1 { DELAYED_ACKNOWLEDGEMENT } else { GRAIN };
+        let mut slack = DELAYED_ACKNOWLEDGEMENT;
+        if let Some(flight) = &self.flight {
+            let board = &flight.board;
+            let is_clean = board.received_records() == 0 && board.next_lost().is_none();
+            if flight.stage != Stage::Open || !is_clean {
+                return None;
+            }
+            if board.len() > 1 {
+                slack = GRAIN;
+            }
+        }
         Some(self.last_sent.max(self.timer_from) + smoothed * 2 + slack)
     }
 
     /// Does what is due.
-    pub fn expire(&mut self, now: Instant, unsent: bool) -> Expired {
+    pub fn expire(&mut self, now: Instant, unsent: bool, pool: &mut FlightPool) -> Expired {
         if self.timer(unsent).is_none_or(|at| at > now) || self.forced.is_some() {
             return Expired::Nothing;
         }
+        self.unfold(pool);
         if let Some(flight) = &mut self.flight
             && flight.reorder_at.is_some_and(|at| at <= now)
         {
@@ -121,7 +125,8 @@ impl Sender {
 
     /// Somebody on the path has said, believably, that it carries no segments with more payload than this.
     /// What is longer is sent again in pieces; that is no congestion (RFC 8201 section 5.4).
-    pub fn limit_segments(&mut self, now: Instant, mss: u32) -> bool {
+    pub fn limit_segments(&mut self, now: Instant, mss: u32, pool: &mut FlightPool) -> bool {
+        self.unfold(pool);
         let lowered = self.path.limit(now, mss);
         let mss = self.mss();
         if let Some(flight) = &mut self.flight

@@ -35,13 +35,13 @@ impl Script {
 
     fn wait(&mut self, ms: u64) -> Expired {
         self.now += Duration::from_millis(ms);
-        self.sender.expire(self.now, false)
+        self.sender.expire(self.now, false, &mut self.pool)
     }
 
     /// Goes to the next timer. Returns how long that was from `since`, and what it meant.
     fn timer(&mut self, since: Instant) -> (u64, Expired) {
         self.now = self.sender.timer(false).expect("a timer");
-        ((self.now - since).as_millis() as u64, self.sender.expire(self.now, false))
+        ((self.now - since).as_millis() as u64, self.sender.expire(self.now, false, &mut self.pool))
     }
 
     /// Sends whole segments afresh as far as `most` goes and is allowed, pacing aside. Returns how many.
@@ -175,7 +175,7 @@ fn a_probe_sends_something_new_if_there_is_something() {
     let mut script = Script::new(true);
     script.fresh(10);
     script.now += Duration::from_millis(2 * RTT_MS + 3);
-    assert_eq!(script.sender.expire(script.now, true), Expired::Tail);
+    assert_eq!(script.sender.expire(script.now, true, &mut script.pool), Expired::Tail);
     assert_eq!(script.sender.next(script.now, 5_000), Chance::Fresh { len: 1_000 });
 }
 
@@ -369,7 +369,7 @@ fn a_closed_window_is_probed_with_one_byte_ever_more_rarely() {
         let at = script.sender.timer(true).expect("a probe");
         gaps.push((at - script.now).as_millis());
         script.now = at;
-        assert_eq!(script.sender.expire(script.now, true), Expired::Window);
+        assert_eq!(script.sender.expire(script.now, true, &mut script.pool), Expired::Window);
         match script.sender.next(script.now, 5_000) {
             Chance::Fresh { len: 1 } => {
                 script.sender.sent_fresh(script.now, 1, false, &mut script.pool);
@@ -441,7 +441,7 @@ fn a_window_that_is_not_used_does_not_grow() {
 fn a_smaller_path_repairs_at_once_and_is_no_congestion() {
     let mut script = Script::new(true);
     script.fresh(4);
-    assert!(script.sender.limit_segments(script.now, 600));
+    assert!(script.sender.limit_segments(script.now, 600, &mut script.pool));
     let again: Vec<_> = script.again().into_iter().map(|(segment, _)| segment).collect();
     assert_eq!(again, [0, 1, 2, 3]);
     assert_eq!((script.state().mss, script.state().threshold), (600, u64::MAX));
@@ -450,10 +450,13 @@ fn a_smaller_path_repairs_at_once_and_is_no_congestion() {
 #[test]
 fn an_idle_connection_has_nothing_allocated() {
     let mut script = Script::new(true);
+    script.fresh(1);
+    assert!(script.sender.flight.is_none(), "a single segment needs no more");
+    script.ack(1, &[]);
     script.fresh(10);
     assert!(script.sender.flight.is_some());
     script.wait(RTT_MS);
-    script.ack(10, &[]);
+    script.ack(11, &[]);
     assert!(script.sender.flight.is_none());
     assert!(size_of::<Sender>() <= 256, "{}", size_of::<Sender>());
 }

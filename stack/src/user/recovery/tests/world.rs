@@ -134,7 +134,8 @@ impl World {
             let done = self.sender.on_ack(self.now, &ack, &mut self.pool);
             self.tally.undone += u64::from(done.is_undone);
         }
-        let expired = self.sender.expire(self.now, self.unsent() > 0);
+        let unsent = self.unsent() > 0;
+        let expired = self.sender.expire(self.now, unsent, &mut self.pool);
         self.tally.timeouts += u64::from(expired == Expired::Timeout);
         self.send();
     }
