@@ -5,7 +5,7 @@ use std::{ops::Range, time::Duration};
 use pagewire_driver::Instant;
 
 use super::{
-    Flight, FlightPool, Sender, Stage,
+    Flight, FlightPool, Probe, Sender, Stage,
     controller::Progress,
     flight::{Doubt, Undo},
     prr::{Delivery, Prr},
@@ -363,13 +363,14 @@ impl Sender {
 
     /// RFC 8985 section 7.4: a probe that has filled a hole was a loss, of which nobody else will tell.
     fn settle_probe(&mut self, ack: &Ack<'_>, bytes: u64, duplicate: bool) {
-        let Some((end, again)) = self.probe else { return };
-        if ack.offset < end {
+        let Some(Probe { end, again }) = self.probe else { return };
+        let beyond = ahead(ack.offset as u32, end);
+        if beyond < 0 {
             return;
         }
         if !again || duplicate || (bytes == 0 && ack.blocks.is_empty() && !ack.has_data) {
             self.probe = None;
-        } else if ack.offset > end {
+        } else if beyond > 0 {
             self.probe = None;
             if self.stage() == Stage::Open {
                 let mss = self.mss();

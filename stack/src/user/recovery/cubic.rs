@@ -18,8 +18,8 @@ const ALPHA: f32 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 /// One connection's CUBIC. `Copy`, so that a reduction can be taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cubic {
-    /// When the present stage of congestion avoidance began.
-    epoch: Option<Instant>,
+    /// When the present stage of congestion avoidance began; zero before it has.
+    epoch: Instant,
     /// The window before the last reduction, in bytes (`W_max`, perhaps lowered by fast convergence).
     most: f32,
     /// The same, not lowered (`cwnd_prior`).
@@ -36,7 +36,7 @@ impl Cubic {
     /// The window after `acked` bytes have been acknowledged in congestion avoidance.
     pub fn grow(&mut self, now: Instant, acked: u64, cwnd: u64, mss: u32, rtt: Duration) -> u64 {
         let (window, mss) = (cwnd as f32, mss as f32);
-        let epoch = *self.epoch.get_or_insert_with(|| {
+        if self.epoch == Instant::ZERO {
             // Without a reduction before, the curve begins at its flat point (section 4.2).
             if self.most <= window {
                 (self.most, self.rise) = (window, 0.0);
@@ -44,9 +44,9 @@ impl Cubic {
                 self.rise = ((self.most - window) / mss / C).cbrt();
             }
             self.reno = window;
-            now
-        });
-        let time = (now - epoch + rtt).as_secs_f32() - self.rise;
+            self.epoch = now.max(Instant::from_nanos(1));
+        }
+        let time = (now - self.epoch + rtt).as_secs_f32() - self.rise;
         let curve = self.most + C * time * time * time * mss;
         // Section 4.2: no less than now, no more than half as much again in a round.
         let target = curve.clamp(window, window * 1.5);
@@ -61,7 +61,7 @@ impl Cubic {
     /// Takes note of congestion at this window, and returns the slow start threshold from it.
     pub fn reduce(&mut self, cwnd: u64, mss: u32) -> u64 {
         let window = cwnd as f32;
-        self.epoch = None;
+        self.epoch = Instant::ZERO;
         self.before = window;
         // Fast convergence (section 4.7): room for newcomers.
         self.most = if window < self.most { window * (1.0 + BETA) / 2.0 } else { window };
@@ -70,8 +70,8 @@ impl Cubic {
 
     /// Leaves out time in which nothing was sent: it is no reason to grow (section 5.8).
     pub fn pause(&mut self, idle: Duration) {
-        if let Some(epoch) = &mut self.epoch {
-            *epoch += idle;
+        if self.epoch > Instant::ZERO {
+            self.epoch += idle;
         }
     }
 }

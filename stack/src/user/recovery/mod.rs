@@ -83,6 +83,13 @@ enum Forced {
     Window,
 }
 
+/// A tail loss probe: what was sent next behind it, modulo 2^32, and whether it was a retransmission.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    end: u32,
+    again: bool,
+}
+
 /// One connection's sender. See the module.
 #[derive(Debug)]
 pub struct Sender {
@@ -103,8 +110,8 @@ pub struct Sender {
     timer_from: Instant,
     /// When fresh data was last sent. Without a `flight` all that is in flight is one segment of that time.
     last_sent: Instant,
-    /// End of a tail loss probe in flight, and whether it was a retransmission.
-    probe: Option<(u64, bool)>,
+    /// A tail loss probe in flight.
+    probe: Option<Probe>,
     path: PathLimit,
     reordering: Reordering,
     /// Segments sent again.

@@ -14,7 +14,7 @@ const LEAST_VARIATION_US: u32 = 200_000;
 /// Greatest timeout, also with back-off (RFC 6298 section 2.5; `TCP_RTO_MAX` is twice that).
 pub const GREATEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a minimum is trusted (Linux: `tcp_min_rtt_wlen`).
-const MINIMUM_LASTS: Duration = Duration::from_mins(5);
+const MINIMUM_LASTS_S: u32 = 300;
 
 /// Times are in microseconds; zero is none yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +22,8 @@ pub struct RoundTrip {
     smoothed_us: u32,
     variation_us: u32,
     minimum_us: u32,
-    minimum_since: Instant,
+    /// In seconds of the clock.
+    minimum_since_s: u32,
 }
 
 impl RoundTrip {
@@ -45,9 +46,10 @@ impl RoundTrip {
     /// Takes a time that counts for the minimum alone: of the segment that was sent last among several.
     pub fn see_minimum(&mut self, now: Instant, time: Duration) {
         let us = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1);
-        let expired = now - self.minimum_since > MINIMUM_LASTS;
+        let second = (now.millis() / 1_000) as u32;
+        let expired = second.saturating_sub(self.minimum_since_s) > MINIMUM_LASTS_S;
         if self.minimum_us == 0 || us <= self.minimum_us || expired {
-            (self.minimum_us, self.minimum_since) = (us, now);
+            (self.minimum_us, self.minimum_since_s) = (us, second);
         }
     }
 
@@ -118,7 +120,7 @@ mod tests {
         rtt.sample(NOW, ms(10));
         rtt.sample(NOW + ms(1_000), ms(30));
         assert_eq!(rtt.minimum(), ms(10));
-        rtt.sample(NOW + MINIMUM_LASTS + ms(1), ms(30));
+        rtt.sample(NOW + Duration::from_secs(1 + u64::from(MINIMUM_LASTS_S)), ms(30));
         assert_eq!(rtt.minimum(), ms(30));
     }
 }

@@ -2,7 +2,7 @@
 
 use pagewire_driver::Instant;
 
-use super::{Flight, FlightPool, Forced, Sender, Stage, flight::Doubt};
+use super::{Flight, FlightPool, Forced, Probe, Sender, Stage, flight::Doubt};
 
 /// Why something is sent again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -188,7 +188,7 @@ impl Sender {
             flight.prr.sent(len);
         }
         if forced == Some(Forced::Tail) {
-            self.probe = Some((self.next, false));
+            self.probe = Some(Probe { end: self.next as u32, again: false });
         }
         self.last_sent = now;
         if let Some(rate) = rate {
@@ -207,7 +207,7 @@ impl Sender {
         let record = match forced {
             Some(Forced::Tail) => {
                 board.probed(now, true);
-                self.probe = Some((next, true));
+                self.probe = Some(Probe { end: next as u32, again: true });
                 return;
             }
             Some(Forced::Window) => return board.probed(now, false),

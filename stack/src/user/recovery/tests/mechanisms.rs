@@ -458,5 +458,5 @@ fn an_idle_connection_has_nothing_allocated() {
     script.wait(RTT_MS);
     script.ack(11, &[]);
     assert!(script.sender.flight.is_none());
-    assert!(size_of::<Sender>() <= 256, "{}", size_of::<Sender>());
+    assert!(size_of::<Sender>() <= 160, "{}", size_of::<Sender>());
 }
