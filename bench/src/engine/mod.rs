@@ -13,6 +13,7 @@ mod kernel_sockets;
 mod load;
 mod opening;
 mod segment;
+mod sender;
 mod shards;
 mod timers;
 
@@ -96,6 +97,7 @@ pub fn run(options: &Options) -> Result<(), EngineError> {
     for is_ipv6 in [false, true] {
         table.add("bulk", || bulk::measure(is_ipv6, time))?;
     }
+    table.add("sender", || Ok(sender::measure(time)))?;
     if let Some(path) = &options.json {
         figures::write_json(path, &table.figures)?;
     }
@@ -161,6 +163,8 @@ mod tests {
             let figures = keep_alive::measure(layer, 300, time).unwrap();
             assert!(figures.iter().all(|figure| figure.value > 0.0), "{figures:?}");
         }
+        let figures = sender::measure(time);
+        assert!(figures.iter().all(|figure| figure.value > 0.0), "{figures:?}");
         for flag in [false, true] {
             let figures = [opening::measure(flag, time), bulk::measure(flag, time)];
             let figures: Vec<_> = figures.into_iter().flat_map(Result::unwrap).collect();

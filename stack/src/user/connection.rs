@@ -40,6 +40,15 @@ pub enum Phase {
 /// When a timer comes up that is not set.
 pub const UNARMED: Instant = Instant::from_nanos(u64::MAX);
 
+/// What is to be said about marked packets (RFC 3168 section 6.1).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks {
+    /// One has come, and the peer does not know that we know.
+    pub echoes: bool,
+    /// Our window was reduced for one, and the peer does not know.
+    pub reduced: bool,
+}
+
 /// See the module. On cache lines of its own.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -77,6 +86,8 @@ pub struct Connection {
     pub ready: bool,
     /// Whether it has received something since its timer was last set.
     pub unanswered: bool,
+    /// Marks by routers, if both ends heed them (RFC 3168).
+    pub marks: Option<Marks>,
     /// Whether the peer opened it.
     pub is_accepted: bool,
     /// Whether the socket may have something to say.
@@ -151,6 +162,7 @@ impl Connection {
             idle: false,
             ready: false,
             unanswered: false,
+            marks: None,
             is_accepted: false,
             speaks: false,
             acknowledge_by: None,

@@ -30,10 +30,18 @@ impl<P: Port> UserStack<P> {
         if headers.flags & flags::SYN != 0 {
             connection.sequence.initial_sent = headers.sequence;
             connection.sequence.sent_end = headers.sequence.wrapping_add(1);
-        } else if connection.sender.sent() > 0 {
+            if connection.marks.is_some() {
+                packet[headers.ip_len + 13] |= flags::ECE;
+            }
+        } else {
             let tcp = &mut packet[headers.ip_len..];
-            tcp[4..8].copy_from_slice(&connection.sequence.sent_end.to_be_bytes());
-            tcp[13] &= !flags::FIN;
+            if connection.sender.sent() > 0 {
+                tcp[4..8].copy_from_slice(&connection.sequence.sent_end.to_be_bytes());
+                tcp[13] &= !flags::FIN;
+            }
+            if connection.marks.is_some_and(|marks| marks.echoes) {
+                tcp[13] |= flags::ECE;
+            }
         }
         headers.fill_checksums(packet);
         self.counters.segments_sent += 1;

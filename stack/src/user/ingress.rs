@@ -192,6 +192,10 @@ impl<P: Port> UserStack<P> {
             }
         }
         let connection = &mut self.connections[slot as usize];
+        if let Some(marks) = connection.marks.as_mut().filter(|_| is_open) {
+            let marked = segment.is_marked();
+            marks.echoes = marked || (marks.echoes && !segment.has(flags::CWR));
+        }
         if connection.phase == Phase::Connecting && guard::may_begin(&connection.sequence, segment)
         {
             connection.sequence.begin_receiving(segment);

@@ -10,7 +10,9 @@ use pagewire_driver::{Instant, Port};
 use smoltcp::wire::IpListenEndpoint;
 
 use super::{
-    DropCause, Phase, UserStack, cookie,
+    DropCause, Phase, UserStack,
+    connection::Marks,
+    cookie,
     flow_table::Flow,
     handshake::SynOptions,
     isn::IsnGenerator,
@@ -92,6 +94,8 @@ impl<P: Port> UserStack<P> {
         connection.sequence.initial_sent = isn;
         connection.sequence.sent_end = isn.wrapping_add(1);
         connection.sequence.window_told = window;
+        // RFC 3168 section 6.1.1: the peer asks by both flags.
+        connection.marks = syn.has(flags::ECE | flags::CWR).then(Marks::default);
         self.admission.begin(slot, flow.peer.ip().into());
         self.open_socket(slot);
         let endpoint =
@@ -223,6 +227,7 @@ impl<P: Port> UserStack<P> {
         let connection = &self.connections[slot as usize];
         let (flow, numbers) = (connection.flow, &connection.sequence);
         let theirs = numbers.offered;
+        let has_marks = connection.marks.is_some();
         let ours = SynOptions {
             mss: self.own_mss(&flow),
             window_scale: theirs.window_scale.map(|_| 0),
@@ -231,7 +236,7 @@ impl<P: Port> UserStack<P> {
         let answer = BareSegment {
             sequence: numbers.initial_sent,
             acknowledgement: numbers.receive_next,
-            flags: flags::SYN | flags::ACK,
+            flags: flags::SYN | flags::ACK | if has_marks { flags::ECE } else { 0 },
             window,
             timestamps: numbers.recent_timestamp.map(|recent| (tsval, recent)),
         };

@@ -40,7 +40,7 @@ mod mesh;
 mod neighbor;
 mod observe;
 mod packet;
-mod recovery;
+pub mod recovery;
 mod reply;
 mod resolution;
 mod segments;

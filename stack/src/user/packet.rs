@@ -35,6 +35,10 @@ pub mod flags {
     pub const PSH: u8 = 0x08;
     /// The acknowledgement field is significant.
     pub const ACK: u8 = 0x10;
+    /// A packet has come marked (RFC 3168 section 6.1).
+    pub const ECE: u8 = 0x40;
+    /// The window has been reduced (RFC 3168 section 6.1).
+    pub const CWR: u8 = 0x80;
 }
 
 /// A checked TCP segment.
@@ -60,6 +64,12 @@ impl Segment<'_> {
     /// Whether all of `flags` are set.
     pub fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags
+    }
+
+    /// Whether a router has marked the packet (CE, RFC 3168 section 5).
+    pub fn is_marked(&self) -> bool {
+        let class = if self.flow.peer.is_ipv4() { self.packet[1] } else { self.packet[1] >> 4 };
+        class & 3 == 3
     }
 
     /// The window field, unscaled.

@@ -57,12 +57,18 @@ pub struct Batch {
 }
 
 impl Template {
-    fn new(connection: &Connection, tsval: u32, to: MacAddress, from: MacAddress) -> Self {
+    fn new(
+        connection: &Connection,
+        is_fresh: bool,
+        tsval: u32,
+        (to, from): (MacAddress, MacAddress),
+    ) -> Self {
         let numbers = &connection.sequence;
         let bare = BareSegment {
             sequence: 0,
             acknowledgement: numbers.receive_told,
-            flags: flags::ACK,
+            flags: flags::ACK
+                | if connection.marks.is_some_and(|marks| marks.echoes) { flags::ECE } else { 0 },
             window: numbers.window_told,
             timestamps: numbers.recent_timestamp.map(|recent| (tsval, recent)),
         };
@@ -74,6 +80,10 @@ impl Template {
         let ip_len = if is_ipv6 { 40 } else { 20 };
         let (ip, tcp) = packet[..packet_len].split_at_mut(ip_len);
         tcp[16..18].fill(0);
+        if is_fresh && connection.marks.is_some() {
+            // Routers may mark it: ECT(0), never on what is sent again (RFC 3168 section 6.1.5).
+            ip[1] |= if is_ipv6 { 0x20 } else { 0x02 };
+        }
         let addresses = if is_ipv6 { &ip[8..40] } else { &ip[12..20] };
         let pseudo = [0, 6, (tcp.len() >> 8) as u8, tcp.len() as u8];
         let tcp_sum = Sum::of(addresses) + Sum::of(&pseudo) + Sum::of(tcp);
@@ -148,7 +158,10 @@ impl<P: Port> UserStack<P> {
         let hop = connection.next_hop.filter(|&(_, then)| then == generation);
         let ours = self.port.capabilities().mac;
         let to = hop.map_or(MacAddress::default(), |(mac, _)| mac);
-        let template = Template::new(connection, self.timestamp(now), to, ours);
+        let tsval = self.timestamp(now);
+        let marks = batch.is_fresh && batch.len > 0;
+        let template = Template::new(connection, marks, tsval, (to, ours));
+        let reduced = connection.marks.is_some_and(|marks| marks.reduced);
         let stream_end = connection.tx.submitted();
         let (mut offset, end) = (batch.offset, batch.offset + batch.len);
         loop {
@@ -156,7 +169,8 @@ impl<P: Port> UserStack<P> {
             let is_last = offset + len == end;
             let pushes = len > 0 && offset + len == stream_end;
             let control = if pushes { flags::PSH } else { 0 }
-                | if is_last && batch.fin { flags::FIN } else { 0 };
+                | if is_last && batch.fin { flags::FIN } else { 0 }
+                | if reduced && marks && offset == batch.offset { flags::CWR } else { 0 };
             let connection = &self.connections[slot as usize];
             let sequence = connection.sequence_of(offset);
             let piece = Piece { offset, len: len as usize, sequence, flags: control };
@@ -178,6 +192,9 @@ impl<P: Port> UserStack<P> {
             if is_last {
                 break;
             }
+        }
+        if let Some(told) = self.connections[slot as usize].marks.as_mut().filter(|_| marks) {
+            told.reduced = false;
         }
         let sent = if batch.is_fresh {
             &mut self.counters.bytes_sent

@@ -123,10 +123,13 @@ impl<P: Port> UserStack<P> {
             blocks: &blocks[..count],
             echo: segment.timestamps.map(|(_, echo)| echo),
             has_data: segment.sequence_len() > 0,
-            is_marked: false,
+            is_marked: segment.has(flags::ECE) && connection.marks.is_some(),
         };
         let was_finished = connection.fin_acknowledged();
         let done = connection.sender.on_ack(now, &ack, &mut self.flights);
+        if let Some(marks) = &mut connection.marks {
+            marks.reduced |= done.is_reduced;
+        }
         self.counters.recoveries += u64::from(done.is_reduced);
         self.counters.recoveries_undone += u64::from(done.is_undone);
         if done.bytes == 0 {
