@@ -32,7 +32,7 @@ impl PathLimit {
     }
 
     /// The size to use.
-    pub fn mss(&self) -> u32 {
+    pub fn mss(self) -> u32 {
         self.mss.into()
     }
 
