@@ -41,6 +41,12 @@ impl Sum {
         Self(words)
     }
 
+    /// The sum of a field of 16 or 32 bits, in host order, at an even offset.
+    pub fn of_field(field: impl Into<u32>) -> Self {
+        // Two halves of a word add up as the word does (RFC 1071 section 2(A)).
+        Self(u64::from(field.into().to_be()))
+    }
+
     /// The same bytes' sum when they begin at this offset of what is summed: at an odd one, each byte
     /// takes the other half of a word (RFC 1071 section 2(B)).
     pub fn at(self, offset: usize) -> Self {

@@ -108,20 +108,20 @@ impl Template {
         }
         headers.copy_from_slice(&self.bytes[..self.len]);
         let ip = &mut headers[ETHERNET_HEADER..];
-        let added = (len as u16).to_be_bytes();
         if self.total_len > 0 {
             ip[2..4].copy_from_slice(&(self.total_len + len as u16).to_be_bytes());
-            ip[10..12].copy_from_slice(&(self.ip_sum + Sum::of(&added)).finish());
+            ip[10..12].copy_from_slice(&(self.ip_sum + Sum::of_field(len as u16)).finish());
         } else {
             let tcp_len = (self.len - self.tcp + len) as u16;
             ip[4..6].copy_from_slice(&tcp_len.to_be_bytes());
         }
         let tcp = &mut headers[self.tcp..];
-        let number = sequence.to_be_bytes();
-        tcp[4..8].copy_from_slice(&number);
+        tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
         tcp[13] |= flags;
-        let [a, b, c, d] = number;
-        sum = sum + Sum::of(&[added[0], added[1], a, b, c, d, 0, flags]);
+        sum = sum
+            + Sum::of_field(len as u16)
+            + Sum::of_field(sequence)
+            + Sum::of_field(u16::from(flags));
         tcp[16..18].copy_from_slice(&sum.finish());
         Ok(())
     }
