@@ -54,8 +54,7 @@ pub struct Acknowledged {
 struct News {
     bytes: u64,
     /// When the first and the last sent of what was sent once were sent.
-    first: Option<Instant>,
-    last: Option<Instant>,
+    once: Option<(Instant, Instant)>,
     /// Whether something sent once, before the timeout, is among it.
     original: bool,
     /// Whether something sent more than once is among it.
@@ -69,8 +68,8 @@ impl News {
             self.again = true;
             return;
         }
-        self.first = Some(self.first.map_or(record.sent, |first| first.min(record.sent)));
-        self.last = self.last.max(Some(record.sent));
+        let (first, last) = self.once.unwrap_or((record.sent, record.sent));
+        self.once = Some((first.min(record.sent), last.max(record.sent)));
         self.original |= record.end() <= stage_end;
     }
 }
@@ -208,7 +207,7 @@ impl Sender {
     }
 
     fn measure(&mut self, now: Instant, news: &News, in_order: bool) {
-        let (Some(first), Some(last)) = (news.first, news.last) else { return };
+        let Some((first, last)) = news.once else { return };
         if news.again {
             // What is acknowledged with a retransmission may have waited for it.
             return;
@@ -406,7 +405,7 @@ impl Sender {
                 let acked = if flight.stage == Stage::Timeout { news.bytes } else { bytes };
                 let may = was_limited || flight.stage == Stage::Timeout;
                 if acked > 0 && may && flight.doubt != Doubt::Second {
-                    let rtt = news.last.map(|last| now - last);
+                    let rtt = news.once.map(|(_, last)| now - last);
                     let progress = Progress { now, acked, una, next, rtt, smoothed, mss };
                     self.window.grow(&mut flight.hystart, &progress);
                     flight.most = in_flight;

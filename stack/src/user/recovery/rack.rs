@@ -29,8 +29,8 @@ pub struct Reordering {
 pub struct Rack {
     /// When the most recently sent of all delivered segments was sent, and its end.
     latest: Option<(Instant, u64)>,
-    /// How long its round trip took.
-    rtt: Duration,
+    /// When it was delivered.
+    delivered: Instant,
     /// Highest end of anything delivered.
     highest: u64,
     /// The window is not widened again before this is acknowledged.
@@ -52,26 +52,26 @@ impl Rack {
         } else if !record.again {
             reordering.seen = true;
         }
-        let rtt = now - record.sent;
-        if record.again && rtt < minimum {
+        let sent = (record.sent, record.end());
+        if self.latest.is_some_and(|latest| latest >= sent) {
             return;
         }
-        let sent = (record.sent, record.end());
-        if self.latest.is_none_or(|latest| latest < sent) {
-            self.latest = Some(sent);
-            self.rtt = rtt;
+        if record.again && now - record.sent < minimum {
+            return;
         }
+        self.latest = Some(sent);
+        self.delivered = now;
     }
 
     /// The most recent round-trip time.
     pub fn rtt(&self) -> Duration {
-        self.rtt
+        self.latest.map_or(Duration::ZERO, |(sent, _)| self.delivered - sent)
     }
 
     /// When a flying segment is lost, if something sent after it has been delivered.
     pub fn lost_at(&self, record: &Record, window: Duration) -> Option<Instant> {
         let (time, end) = self.latest?;
-        record.sent_before(time, end).then(|| record.sent + self.rtt + window)
+        record.sent_before(time, end).then(|| record.sent + self.rtt() + window)
     }
 
     /// Takes note of a duplicate that the peer reports: the window was too small (step 4).
