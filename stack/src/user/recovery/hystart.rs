@@ -1,4 +1,7 @@
 //! `HyStart++` (RFC 9406): slow start ends when round-trip times begin to rise, before packets are lost.
+//!
+//! One thing beyond the RFC: where times go on to rise in conservative slow start, by as much again, it is
+//! over at once. Five more rounds would fill a queue of a whole bandwidth-delay product.
 
 use std::time::Duration;
 
@@ -52,24 +55,30 @@ impl HyStart {
             self.current = Some(self.current.map_or(rtt, |current| current.min(rtt)));
             self.samples += 1;
         }
-        if let (Some(current), SAMPLES..) = (self.current, self.samples) {
-            self.judge(current);
+        if let (Some(current), SAMPLES..) = (self.current, self.samples)
+            && self.judge(current) == Growth::Over
+        {
+            return Growth::Over;
         }
         Growth::By(if self.conservative.is_some() { acked / SLOWER } else { acked })
     }
 
-    fn judge(&mut self, current: Duration) {
+    fn judge(&mut self, current: Duration) -> Growth {
+        let rise = |from: Duration| (from / RISE_DIVISOR).clamp(LEAST_RISE, GREATEST_RISE);
         match (self.conservative, self.last) {
             (Some((baseline, _)), _) if current < baseline => self.conservative = None,
+            (Some((baseline, _)), _) if current >= baseline + rise(baseline) => {
+                return Growth::Over;
+            }
             (None, Some(last)) => {
-                let rise = (last / RISE_DIVISOR).clamp(LEAST_RISE, GREATEST_RISE);
-                if current >= last + rise {
+                if current >= last + rise(last) {
                     // The round that is going on counts as none.
                     self.conservative = Some((current, CONSERVATIVE_ROUNDS));
                 }
             }
             _ => {}
         }
+        Growth::By(0)
     }
 }
 
@@ -109,6 +118,13 @@ mod tests {
         assert_eq!(said[0], Growth::By(4_000));
         assert_eq!(said[1..6], [Growth::By(1_000); 5]);
         assert_eq!(said[6], Growth::Over);
+    }
+
+    #[test]
+    fn times_that_go_on_to_rise_end_slow_start_at_once() {
+        let mut hystart = HyStart::default();
+        let said = rounds(&mut hystart, 0, &[100, 113, 128]);
+        assert_eq!(said[1..], [Growth::By(1_000), Growth::Over]);
     }
 
     #[test]
