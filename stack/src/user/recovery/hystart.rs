@@ -70,11 +70,9 @@ impl HyStart {
             (Some((baseline, _)), _) if current >= baseline + rise(baseline) => {
                 return Growth::Over;
             }
-            (None, Some(last)) => {
-                if current >= last + rise(last) {
-                    // The round that is going on counts as none.
-                    self.conservative = Some((current, CONSERVATIVE_ROUNDS));
-                }
+            (None, Some(last)) if current >= last + rise(last) => {
+                // The round that is going on counts as none.
+                self.conservative = Some((current, CONSERVATIVE_ROUNDS));
             }
             _ => {}
         }
