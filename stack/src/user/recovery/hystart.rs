@@ -1,7 +1,7 @@
 //! `HyStart++` (RFC 9406): slow start ends when round-trip times begin to rise, before packets are lost.
 //!
-//! One thing beyond the RFC: where times go on to rise in conservative slow start, by as much again, it is
-//! over at once. Five more rounds would fill a queue of a whole bandwidth-delay product.
+//! One thing beyond the RFC: where times go on to rise in conservative slow start, by a quarter, it is over at
+//! once: the path is full. Five more rounds would overflow a queue of a whole bandwidth-delay product.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ const LEAST_RISE: Duration = Duration::from_millis(4);
 const GREATEST_RISE: Duration = Duration::from_millis(16);
 /// The rise is this part of the last round's time.
 const RISE_DIVISOR: u32 = 8;
+/// A further rise by this part ends conservative slow start.
+const FILLED_DIVISOR: u32 = 4;
 /// Measurements of a round before it is judged.
 const SAMPLES: u32 = 8;
 /// Growth is divided by this in conservative slow start.
@@ -67,7 +69,7 @@ impl HyStart {
         let rise = |from: Duration| (from / RISE_DIVISOR).clamp(LEAST_RISE, GREATEST_RISE);
         match (self.conservative, self.last) {
             (Some((baseline, _)), _) if current < baseline => self.conservative = None,
-            (Some((baseline, _)), _) if current >= baseline + rise(baseline) => {
+            (Some((baseline, _)), _) if current >= baseline + baseline / FILLED_DIVISOR => {
                 return Growth::Over;
             }
             (None, Some(last)) if current >= last + rise(last) => {
@@ -121,7 +123,7 @@ mod tests {
     #[test]
     fn times_that_go_on_to_rise_end_slow_start_at_once() {
         let mut hystart = HyStart::default();
-        let said = rounds(&mut hystart, 0, &[100, 113, 128]);
+        let said = rounds(&mut hystart, 0, &[100, 113, 142]);
         assert_eq!(said[1..], [Growth::By(1_000), Growth::Over]);
     }
 
