@@ -9,6 +9,7 @@ mod ends;
 mod engine;
 mod error;
 mod figures;
+mod http;
 mod interrupt;
 mod ladder;
 mod pps;
@@ -34,6 +35,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Measurement {
     Engine(engine::Options),
+    Http(http::Options),
     Pps(pps::Options),
     Compare(compare::Options),
     Cold(cold::Options),
@@ -59,6 +61,7 @@ enum Measurement {
 fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Arguments::parse().measurement {
         Measurement::Engine(options) => engine::run(&options).map_err(Into::into),
+        Measurement::Http(options) => http::run(&options).map_err(Into::into),
         Measurement::Pps(options) => pps::run(&options).map_err(Into::into),
         Measurement::Compare(options) => compare::run(&options).map_err(Into::into),
         Measurement::Cold(options) => cold::run(&options).map_err(Into::into),

@@ -145,7 +145,8 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding
 h1{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere}\
 table{border-collapse:collapse;width:100%}\
 th{text-align:left;font-weight:500;color:var(--dim);border-bottom:2px solid var(--line)}\
-td,th{padding:.35rem .75rem .35rem 0}\
+td,th{padding:.35rem 0 .35rem 1.5rem}\
+td:first-child,th:first-child{padding-left:0;width:100%}\
 td{border-bottom:1px solid var(--line)}\
 td:first-child{overflow-wrap:anywhere}\
 td+td,th+th{white-space:nowrap;color:var(--dim);font-variant-numeric:tabular-nums}\
