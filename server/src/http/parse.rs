@@ -162,7 +162,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Parsed<'a> {
         Ok(httparse::Status::Complete(len)) if len > limits.head_bytes => {
             Parsed::Invalid(too_large(bytes, limits))
         }
-        Ok(httparse::Status::Complete(len)) if !lines_end_properly(&bytes[..len]) => {
+        Ok(httparse::Status::Complete(len)) if !head_lines_end_properly(&bytes[..len], &raw) => {
             Parsed::Invalid(Status::BadRequest)
         }
         Ok(httparse::Status::Complete(len)) => match request(&raw, bytes, len, limits) {
@@ -177,6 +177,21 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Parsed<'a> {
         Err(httparse::Error::Version) => bad_version(bytes, limits),
         Err(_) => Parsed::Invalid(Status::BadRequest),
     }
+}
+
+/// Whether every line of a head that httparse has taken ends in CRLF, by where it found the fields: each
+/// name follows a line's end, and so does the head's own. Other lines there are none, unless it begins with
+/// empty ones.
+fn head_lines_end_properly(head: &[u8], raw: &httparse::Request<'_, '_>) -> bool {
+    if matches!(head.first(), Some(b'\r' | b'\n')) {
+        return lines_end_properly(head);
+    }
+    let start = head.as_ptr() as usize;
+    let follows_line = |header: &httparse::Header<'_>| {
+        let at = (header.name.as_ptr() as usize).wrapping_sub(start);
+        head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"))
+    };
+    head.ends_with(b"\r\n\r\n") && raw.headers.iter().all(follows_line)
 }
 
 /// Which part of an oversized head is to blame.

@@ -341,4 +341,20 @@ proptest! {
             ) || request.consumed == 0);
         }
     }
+
+    #[test]
+    fn lines_end_as_a_search_for_line_feeds_says(
+        start in "(\r\n|\n)?",
+        line in "GET / HTTP/1\\.1(\r\n|\n)",
+        fields in "((A|Bc): ?[x\r ]{0,3}(\r\n|\n|\r\n ))*",
+        end in "(\r\n|\n)",
+    ) {
+        let bytes = [start, line, fields, end].concat().into_bytes();
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut raw = httparse::Request::new(&mut headers);
+        if let Ok(httparse::Status::Complete(len)) = raw.parse(&bytes) {
+            let expected = lines_end_properly(&bytes[..len]);
+            prop_assert_eq!(head_lines_end_properly(&bytes[..len], &raw), expected);
+        }
+    }
 }
