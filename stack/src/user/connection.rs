@@ -52,7 +52,6 @@ pub struct Marks {
 /// See the module. On cache lines of its own.
 #[derive(Debug)]
 #[repr(align(64))]
-#[expect(clippy::struct_excessive_bools, reason = "facts that hold independently of each other")]
 pub struct Connection {
     /// How often the slot had been used before.
     pub generation: u32,
