@@ -35,7 +35,7 @@ fn a_window_beyond_what_the_field_holds_is_cut_and_may_be_filled() {
 }
 
 /// A port that notes what it is asked to wait for.
-struct Noting(MemoryPort, Rc<RefCell<Option<Option<Instant>>>>);
+struct Noting(MemoryPort, Rc<RefCell<Vec<Option<Instant>>>>);
 
 impl Port for Noting {
     fn capabilities(&self) -> &PortCapabilities {
@@ -60,7 +60,7 @@ impl Port for Noting {
         self.0.flush(now)
     }
     fn wait(&mut self, _now: Instant, deadline: Option<Instant>) {
-        *self.1.borrow_mut() = Some(deadline);
+        self.1.borrow_mut().push(deadline);
     }
     fn waker(&self) -> Waker {
         self.0.waker()
@@ -71,7 +71,7 @@ impl Port for Noting {
 #[test]
 fn what_is_in_flight_is_waited_for_until_a_time_to_come_and_an_idle_connection_for_ever() {
     let (near, far) = memory_link(MemoryConfig::default()).unwrap();
-    let noted = Rc::new(RefCell::new(None));
+    let noted = Rc::new(RefCell::new(Vec::new()));
     let mut stack = limited(Noting(near, Rc::clone(&noted)), |_| {});
     let mut peer = common::Peer::new(far, false);
     let (now, mut events) = (Instant::from_millis(1_000), Vec::new());
@@ -79,9 +79,9 @@ fn what_is_in_flight_is_waited_for_until_a_time_to_come_and_an_idle_connection_f
         for _ in 0..5 {
             stack.poll(now, &mut events);
         }
-        *noted.borrow_mut() = None;
+        noted.borrow_mut().clear();
         stack.wait(now, None);
-        (noted.borrow_mut().take().expect("it sleeps"), std::mem::take(&mut events))
+        (noted.borrow_mut().pop().expect("it sleeps"), std::mem::take(&mut events))
     };
     peer.send(&Sent { control: TcpControl::Syn, sequence: PEER_START, ..Sent::default() });
     stack.poll(now, &mut Vec::new());

@@ -77,7 +77,7 @@ fn check(command: &str) -> Result<(), String> {
         ["pagewire", ..] => {
             let mut known: Vec<String> = KEYS.iter().map(Key::flag).collect();
             known.extend(["config", "to"].map(str::to_owned));
-            known.iter().map(|flag| format!("--{flag}\n")).collect()
+            format!("--{}", known.join("\n--"))
         }
         ["pw", tool, rest @ ..] => {
             let mut help = Command::new(env!("CARGO_BIN_EXE_pw"));

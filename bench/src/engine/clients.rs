@@ -64,9 +64,13 @@ impl Clients {
     }
 
     fn open_batch(&mut self, batch: &[usize], app: &mut impl App, now: &mut Instant) {
-        batch.iter().for_each(|&index| self.ask_to_open(index));
+        for &index in batch {
+            self.ask_to_open(index);
+        }
         self.exchange(app, *now);
-        batch.iter().for_each(|&index| self.acknowledge(index));
+        for &index in batch {
+            self.acknowledge(index);
+        }
         self.exchange(app, *now);
         *now += Duration::from_micros(50);
     }
@@ -75,9 +79,13 @@ impl Clients {
     pub fn close(&mut self, app: &mut impl App, now: &mut Instant) -> Result<(), EngineError> {
         let all: Vec<usize> = (0..self.connections.len()).collect();
         for batch in all.chunks(BURST / 2) {
-            batch.iter().for_each(|&index| self.finish(index));
+            for &index in batch {
+                self.finish(index);
+            }
             self.exchange(app, *now);
-            batch.iter().for_each(|&index| self.acknowledge(index));
+            for &index in batch {
+                self.acknowledge(index);
+            }
             self.exchange(app, *now);
             *now += Duration::from_micros(50);
         }

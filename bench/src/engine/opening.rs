@@ -70,7 +70,9 @@ impl Cycle {
     }
 
     fn step(&mut self, batch: &[usize], mut act: impl FnMut(&mut Clients, usize)) {
-        batch.iter().for_each(|&index| act(&mut self.clients, index));
+        for &index in batch {
+            act(&mut self.clients, index);
+        }
         // Twice: the second time what the stack has asked the link has been answered.
         for _ in 0..2 {
             self.clients.flush(self.now);

@@ -57,7 +57,9 @@ fn measure_one(count: usize, timers: usize) -> Result<(Duration, u64), EngineErr
         for (app, clients) in &mut stacks {
             let due: Vec<usize> = (millisecond..timers).step_by(SPREAD_MS).collect();
             for batch in due.chunks(BURST / 2) {
-                batch.iter().for_each(|&index| clients.request(index, &PLAIN_REQUEST));
+                for &index in batch {
+                    clients.request(index, &PLAIN_REQUEST);
+                }
                 clients.flush(now);
                 app.turn(now);
                 app.turn(now);
@@ -75,7 +77,9 @@ fn measure_one(count: usize, timers: usize) -> Result<(Duration, u64), EngineErr
     for _ in 0..PATIENCE_MS / turns {
         let start = Stopwatch::start();
         for _ in 0..turns {
-            stacks.iter_mut().for_each(|(app, _)| app.turn(now));
+            for (app, _) in &mut stacks {
+                app.turn(now);
+            }
             now += Duration::from_millis(1);
         }
         busy += start.elapsed();
