@@ -341,7 +341,7 @@ fn a_denied_source_costs_the_queue_nothing_and_others_go_on() {
     let veth = Veth::new(1);
     let attacker = [198, 51, 100, 7];
     Veth::inside(&veth.near, || {
-        let (mut near, mut steering) = open(Veth::NEAR, 1, NEAR);
+        let (mut near, steering) = open(Veth::NEAR, 1, NEAR);
         let (mut far, _far_steering) = Veth::inside_here(&veth.far, || open(Veth::FAR, 1, FAR));
         let receive = |near: &mut XdpPort| {
             let (clock, mut burst, mut count) = (Clock::start(), Burst::new(), 0);
