@@ -7,6 +7,8 @@
 //! - `socket`: one request and its answer.
 //! - `messages`: what the kernel's messages mean to a [`NetworkView`].
 
+#[cfg(test)]
+mod fuzz_tests;
 mod messages;
 mod socket;
 

@@ -1,0 +1,196 @@
+//! Fuzzing of what clients send: requests, ranges, conditions and paths.
+//!
+//! Inputs are kept in `__fuzz__` beside this file; how to run this for longer, or with coverage, is told
+//! in ARCHITECTURE.
+
+use std::time::{Duration, SystemTime};
+
+use pagewire::http::{
+    Field, Limits, Parsed,
+    conditional::{self, Tag, Validators},
+    parse, path,
+    range::{self, Selection},
+    worth_parsing,
+};
+
+/// How long a fuzz test takes: `PAGEWIRE_FUZZ_SECONDS`, or as long as CI allows.
+fn time() -> Duration {
+    let seconds = std::env::var("PAGEWIRE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(10))
+}
+
+const SOAK: Duration = Duration::from_mins(2);
+
+/// Words that requests consist of. An input's bytes name them, or are themselves.
+const WORDS: [&str; 40] = [
+    "GET ",
+    "HEAD ",
+    "POST ",
+    "/",
+    "/a.html",
+    "?",
+    "%2e",
+    "%00",
+    "..",
+    " HTTP/1.1\r\n",
+    " HTTP/1.0\r\n",
+    "\r\n",
+    "\n",
+    "Host: a\r\n",
+    "Host:",
+    "Content-Length: ",
+    "0",
+    "5",
+    "\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Connection: close\r\n",
+    "Connection: keep-alive\r\n",
+    "Range: bytes=",
+    "-",
+    ",",
+    "18446744073709551615",
+    "If-None-Match: ",
+    "*",
+    "\"a\"",
+    "W/",
+    "If-Match: ",
+    "If-Range: ",
+    "If-Modified-Since: ",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
+    "bytes=",
+    "1",
+    "99999999999999999999",
+    " ",
+    "\t",
+    "Expect: 100-continue\r\n",
+];
+
+/// The request that an input stands for.
+fn spelled(input: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for &byte in input {
+        match WORDS.get(usize::from(byte)) {
+            Some(word) => bytes.extend(word.as_bytes()),
+            None => bytes.push(byte),
+        }
+    }
+    bytes
+}
+
+fn request(bytes: &[u8]) {
+    let limits = Limits { head_bytes: 1_024, body_bytes: 1_024 };
+    match parse(bytes, &limits) {
+        Parsed::Complete(request) => {
+            assert!(request.consumed <= bytes.len());
+            assert!(request.consumed <= limits.request_bytes());
+            // A request does not depend on what follows it.
+            let alone = parse(&bytes[..request.consumed], &limits);
+            let Parsed::Complete(alone) = alone else { panic!("alone it is none: {bytes:?}") };
+            assert_eq!((alone.consumed, alone.path), (request.consumed, request.path));
+            let mut key = Vec::new();
+            let _ = path::canonicalize(request.path, &mut key);
+            let validators =
+                Validators { etag: Tag::of(b"\"a\""), last_modified: SystemTime::UNIX_EPOCH };
+            let _ = conditional::evaluate(&request.conditions, validators);
+            select(request.conditions.range);
+        }
+        _ => {
+            let _ = worth_parsing(bytes, bytes.len() / 2, &limits);
+        }
+    }
+}
+
+fn select(field: Field<'_>) {
+    for len in [0, 1, 100, u64::MAX] {
+        let inside = |start: u64, part: u64| {
+            assert!(part > 0);
+            let end = start.checked_add(part);
+            assert!(end.is_some_and(|end| end <= len), "{start}+{part} of {len}");
+            part
+        };
+        match range::select(field, len) {
+            Selection::Part { start, len } => {
+                inside(start, len);
+            }
+            Selection::Parts(parts) => {
+                let all: u128 =
+                    parts.iter().map(|(start, part)| u128::from(inside(start, part))).sum();
+                assert!(parts.iter().count() > 1 && all <= u128::from(len), "{parts:?}");
+            }
+            Selection::Whole | Selection::Unsatisfiable => {}
+        }
+    }
+}
+
+fn canonical(bytes: &[u8]) {
+    let mut key = Vec::new();
+    if path::canonicalize(bytes, &mut key).is_err() {
+        return;
+    }
+    assert!(!key.contains(&0));
+    assert!(!key.starts_with(b"/"));
+    let inside = key.split(|&byte| byte == b'/').all(|name| name != b".." && name != b".");
+    assert!(inside, "{bytes:?} leaves its folder as {key:?}");
+    let _ = path::is_hidden(&key);
+    // What is sent to a client as a path comes back as the same key.
+    let mut encoded = vec![b'/'];
+    path::encode(&key, &mut encoded);
+    let mut again = Vec::new();
+    assert!(path::canonicalize(&encoded, &mut again).is_ok(), "{key:?}");
+    assert_eq!(again, key);
+}
+
+fn requests(time: Duration) {
+    bolero::check!().with_test_time(time).for_each(|input: &[u8]| {
+        request(input);
+        request(&spelled(input));
+    });
+}
+
+fn ranges(time: Duration) {
+    bolero::check!().with_test_time(time).for_each(|input: &[u8]| {
+        select(Field::Once(input));
+        select(Field::Once(&[b"bytes=", &spelled(input)[..]].concat()));
+    });
+}
+
+fn paths(time: Duration) {
+    bolero::check!().with_test_time(time).for_each(|input: &[u8]| {
+        canonical(input);
+        canonical(&[b"/", input].concat());
+        canonical(&[b"/", &spelled(input)[..]].concat());
+    });
+}
+
+#[test]
+fn any_bytes_are_a_request_or_refused() {
+    requests(time());
+}
+
+#[test]
+fn any_range_lies_inside() {
+    ranges(time());
+}
+
+#[test]
+fn any_path_stays_inside_its_folder() {
+    paths(time());
+}
+
+#[test]
+#[ignore = "minutes; for ./dev soak"]
+fn any_bytes_are_a_request_or_refused_for_minutes() {
+    requests(SOAK);
+}
+
+#[test]
+#[ignore = "minutes; for ./dev soak"]
+fn any_range_lies_inside_for_minutes() {
+    ranges(SOAK);
+}
+
+#[test]
+#[ignore = "minutes; for ./dev soak"]
+fn any_path_stays_inside_its_folder_for_minutes() {
+    paths(SOAK);
+}
