@@ -43,7 +43,8 @@ const NOTES: &str = "<p class=\"soft\">Own: the stages of the table above that a
      second on an XL710, 40 GbE, at 2.7 GHz: B. Töpel and M. Karlsson, “AF_XDP: introducing zero-copy support”, \
      cover letter of the patches, netdev list, June 2018), once to \
      twice, and 25 ns a received frame for our steering program. The same order, 20 million frames a second and core, \
-     is reported by T. Høiland-Jørgensen and others, “The eXpress Data Path”, CoNEXT 2018, section 6. \
+     is reported by T. Høiland-Jørgensen and others, “The eXpress Data Path”, CoNEXT 2018, section 6. Both \
+     are quoted second-hand, not checked against the originals. \
      Gbit/s are of the frames sent, with preamble and gap. Cores: how many it takes to fill that wire; less than \
      one means that the wire is full before the core is. Kernel mode is not predicted: on a NIC it has \
      segmentation and checksum offload, which veth only imitates; its figures here are those measured on veth, \

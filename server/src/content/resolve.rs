@@ -117,6 +117,7 @@ impl Look<'_> {
     fn at_listing(&self, listed: listing::Listed, policy: &Policy<'_>) -> Found {
         if let Some(Resource::Listing(known)) = self.known
             && known.html.plain.object.memory() == Some(listed.html.as_bytes())
+            && known.json.plain.object.memory() == Some(listed.json.as_bytes())
         {
             return Found::Unchanged;
         }

@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     os::unix::{
-        fs::{DirBuilderExt, MetadataExt},
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -163,6 +163,10 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 /// Removes a socket that nobody listens on any more.
 fn remove_if_dead(path: &Path) {
+    // What is no socket refuses connections as well.
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        return;
+    }
     let refused = UnixStream::connect(path).err();
     if refused.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
         let _ = fs::remove_file(path);

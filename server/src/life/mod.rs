@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, select};
 
 use self::{signals::Ask, systemd::Watchdog};
 use crate::{
-    config::{Config, ThisMachine},
+    config::{Config, ThisMachine, TransportConfig},
     control::Instruments,
     failure::Failure,
     privilege::{self, Keeper},
@@ -45,7 +45,15 @@ pub fn serve(sources: Sources) -> Result<(), Failure> {
     let mut life = Life { sources, settings, config, keeper, asked, watchdog, losses: 0 };
     let mut server = Server::start_by(&life.config, &life.keeper)?;
     loop {
-        let instruments = Instruments::open(&life.config.observation, &server.observer())?;
+        let instruments = match Instruments::open(&life.config.observation, &server.observer()) {
+            Ok(instruments) => Some(instruments),
+            // Its address may have gone with the interface. Serving matters more.
+            Err(failure) if life.losses > 0 => {
+                tracing::error!("{failure}; serving without it");
+                None
+            }
+            Err(failure) => return Err(failure),
+        };
         if !server.is_on_xdp() {
             // Where the kernel's TCP serves there is nothing more to do with privileges.
             life.keeper = life.keeper.retired();
@@ -131,8 +139,15 @@ impl Life {
         systemd::status("not serving: the interface is lost");
         let mut said = String::new();
         loop {
-            let started = Config::new(&self.settings, &ThisMachine)
-                .and_then(|config| Ok((Server::start_by(&config, &self.keeper)?, config)));
+            let started = Config::new(&self.settings, &ThisMachine).and_then(|mut config| {
+                if let TransportConfig::Xdp(xdp) = &mut config.transport
+                    && !xdp.queues.is_empty()
+                {
+                    // It is there: it will be usable soon, so AF_XDP is not given up for good.
+                    xdp.fallback = None;
+                }
+                Ok((Server::start_by(&config, &self.keeper)?, config))
+            });
             match started {
                 Ok((server, config)) => {
                     self.config = config;

@@ -206,6 +206,8 @@ impl Server {
     pub fn finish(mut self) -> Result<Summary, Failure> {
         self.halt();
         if !self.wait_ended(Instant::now() + LAST_MOMENTS) {
+            // Detached: whoever joins one that hangs, hangs too.
+            self.shards.clear();
             return Err(Failure::Shard("a shard that does not end".to_owned()));
         }
         let steering = self.behind.as_ref().map(xdp::Behind::summary).unwrap_or_default();
@@ -243,8 +245,10 @@ fn fall_back(
     for address in missing {
         tracing::warn!("{address} is not served, as the kernel does not have it");
     }
-    let config = Config { cores: fallback.cores.clone(), ..config.clone() };
-    kernel::start(&config, &KernelConfig { listen, ..fallback.kernel.clone() }, keeper)
+    let kernel = KernelConfig { listen, ..fallback.kernel.clone() };
+    let transport = TransportConfig::Kernel(kernel.clone());
+    let config = Config { cores: fallback.cores.clone(), transport, ..config.clone() };
+    kernel::start(&config, &kernel, keeper)
 }
 
 /// A server that is given up ends at once.

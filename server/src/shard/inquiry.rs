@@ -100,7 +100,7 @@ impl Activity {
         match reading {
             None | Some(Reading::Over) if pending_bytes == 0 => Self::Ending,
             _ if pending_bytes > 0 => Self::Sending,
-            Some(Reading::Head { .. }) => Self::Reading,
+            Some(Reading::Head { .. } | Reading::Body { .. }) => Self::Reading,
             Some(Reading::Resolving) => Self::Finding,
             _ => Self::Idle,
         }

@@ -205,6 +205,15 @@ fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
 }
 
 #[test]
+fn a_file_that_is_no_socket_is_left_as_it_is() {
+    let running = Running::start(&["--cores=0"]);
+    let file = running.directory.path().join("precious");
+    fs::write(&file, "precious").unwrap();
+    assert!(ControlSocket::open(&file, running.server.observer()).is_err());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+}
+
+#[test]
 fn a_runtime_directory_is_made_and_what_dead_servers_left_there_is_removed() {
     let running = Running::start(&["--cores=0"]);
     let directory = running.directory.path().join("run/pagewire");

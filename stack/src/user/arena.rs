@@ -15,7 +15,7 @@
 
 #![allow(unsafe_code)]
 
-use memmap2::{Advice, MmapMut, UncheckedAdvice};
+use memmap2::{Advice, MmapMut, MmapRaw, UncheckedAdvice};
 use smoltcp::{
     iface::{Interface, PollResult, SocketHandle, SocketSet, SocketStorage},
     phy::Device,
@@ -37,7 +37,8 @@ pub struct Arena {
     slots: Vec<Slot>,
     capacity: usize,
     receive_len: usize,
-    receive: MmapMut,
+    /// Raw: sockets hold references into it.
+    receive: MmapRaw,
 }
 
 impl Arena {
@@ -51,7 +52,7 @@ impl Arena {
         // smoltcp panics on a remote's segment if a receive buffer is larger than this.
         let receive_len = receive_len.clamp(1, usize::from(u16::MAX));
         let slots = pages::reserve(capacity);
-        let receive = MmapMut::map_anon((capacity * receive_len).max(1))?;
+        let receive = MmapRaw::from(MmapMut::map_anon((capacity * receive_len).max(1))?);
         // Large tables cost a TLB miss a line without. Not to be had is no error.
         let _ = receive.advise(Advice::HugePage);
         Ok(Self { slots, capacity, receive_len, receive })

@@ -272,7 +272,8 @@ impl Connection {
             has_sack: offered.sack_permitted,
             window: u32::from(self.sequence.peer_window) << scale,
             window_sequence: self.sequence.receive_next.wrapping_sub(1),
-            rtt: Some(now - self.since).filter(|rtt| *rtt < SYN_RETRANSMISSION),
+            // Of a handshake that a cookie stands for nothing was measured.
+            rtt: Some(now - self.since).filter(|rtt| !rtt.is_zero() && *rtt < SYN_RETRANSMISSION),
         };
         self.sender = Sender::new(now, &terms);
     }

@@ -38,6 +38,10 @@ pub fn judge(
     unacknowledged: u32,
     window: u32,
 ) -> Verdict {
+    if segment.has(flags::SYN) {
+        // RFC 5961 section 4.2: whatever its sequence number.
+        return challenge(state, now, DropCause::SynOnConnection);
+    }
     let early = ahead(segment.sequence, state.receive_next);
     if early.unsigned_abs() > FAR {
         return Verdict::Drop(DropCause::BadSequence);
@@ -49,10 +53,6 @@ pub fn judge(
             ahead if ahead < window => challenge(state, now, DropCause::InexactReset),
             _ => Verdict::Drop(DropCause::InexactReset),
         };
-    }
-    if segment.has(flags::SYN) {
-        // RFC 5961 section 4.2.
-        return challenge(state, now, DropCause::SynOnConnection);
     }
     if segment.has(flags::ACK) {
         // RFC 5961 section 5.2.
@@ -189,6 +189,14 @@ mod tests {
         assert_eq!(reset(1_001), Verdict::Challenge(DropCause::InexactReset));
         assert_eq!(reset(999), Verdict::Drop(DropCause::InexactReset));
         assert_eq!(reset(1_000 + 4_096), Verdict::Drop(DropCause::InexactReset));
+    }
+
+    #[test]
+    fn a_syn_is_challenged_however_far_its_sequence_number_is() {
+        let now = Instant::from_millis(10_000);
+        let syn = segment(flags::SYN, 1_000 + (1 << 31), 0);
+        let verdict = judge_one(&mut state(), now, syn);
+        assert_eq!(verdict, Verdict::Challenge(DropCause::SynOnConnection));
     }
 
     #[test]

@@ -307,11 +307,11 @@ impl<P: Port> UserStack<P> {
     /// Sends a bare acknowledgement of what was received so far.
     fn acknowledge_again(&mut self, now: Instant, slot: u32) {
         let tsval = self.timestamp(now);
-        let window = self.arena.with(slot, |socket| {
-            u16::try_from(socket.recv_capacity() - socket.recv_queue()).unwrap_or(u16::MAX)
-        });
         let connection = &self.connections[slot as usize];
         let (flow, sequence) = (connection.flow, &connection.sequence);
+        // The window ends where the socket has told that it does: it takes nothing beyond.
+        let received = sequence.receive_next.wrapping_sub(sequence.receive_told);
+        let window = u32::from(sequence.window_told).saturating_sub(received) as u16;
         let bare = BareSegment {
             sequence: sequence.sent_end,
             acknowledgement: sequence.receive_next,

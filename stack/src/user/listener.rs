@@ -147,7 +147,8 @@ impl<P: Port> UserStack<P> {
 
     /// Opens the connection of a segment that acknowledges a cookie of this core. False if it does not.
     pub(super) fn accept_cookie(&mut self, now: Instant, ack: &Segment<'_>, hash: u64) -> bool {
-        if !self.may_complete(ack) {
+        let offered_lately = self.cookies_until.is_some_and(|until| now < until);
+        if !offered_lately || !self.may_complete(ack) {
             return false;
         }
         let isn = ack.acknowledgement.wrapping_sub(1);

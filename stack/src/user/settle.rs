@@ -75,8 +75,13 @@ impl<P: Port> UserStack<P> {
             self.connections[slot as usize].speaks = true;
             self.mark_ready(slot);
         }
-        if state == State::TimeWait {
-            return self.enter_time_wait(now, slot);
+        // smoltcp may have refused the segment that acknowledged our FIN.
+        match (state, self.connections[slot as usize].fin_acknowledged()) {
+            (State::TimeWait, _) | (State::Closing, true) => {
+                return self.enter_time_wait(now, slot);
+            }
+            (State::LastAck, true) => return self.release(slot, CloseReason::Finished),
+            _ => {}
         }
         self.note_idle(now, slot);
         let connection = &mut self.connections[slot as usize];

@@ -61,21 +61,43 @@ pub fn fix(interface: &str, findings: &[Finding]) -> Result<Vec<Done>, TreatErro
 ///
 /// # Errors
 ///
-/// When there is nothing, or something fails; what is left then can be tried again.
+/// When there is nothing, or something fails; the rest is taken back all the same, and what failed can be
+/// tried again.
 pub fn undo(interface: &str) -> Result<Vec<Action>, TreatError> {
     let mut left = noted(interface)?;
     if left.is_empty() {
         return Err(TreatError::Nothing(interface.to_owned()));
     }
-    let mut done = Vec::new();
+    let (mut done, mut stuck, mut failed) = (Vec::new(), Vec::new(), None);
     while let Some(action) = left.pop() {
-        act(&action)?;
-        write(interface, &left)?;
-        done.push(action);
+        if is_void(&action) {
+            continue;
+        }
+        match act(&action) {
+            Ok(()) => done.push(action),
+            Err(error) => {
+                failed.get_or_insert(error);
+                stuck.insert(0, action);
+            }
+        }
+        write(interface, &[left.as_slice(), stuck.as_slice()].concat())?;
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     let path = record(interface);
     fs::remove_file(&path).map_err(|source| TreatError::File { path, source })?;
     Ok(done)
+}
+
+/// Whether it is about a thread of the kernel that has gone, as receive threads do when a program is attached.
+fn is_void(action: &Action) -> bool {
+    match action {
+        Action::Run(words) if words.first().is_some_and(|word| word == "taskset") => {
+            words.last().is_none_or(|thread| !Path::new("/proc").join(thread).exists())
+        }
+        _ => false,
+    }
 }
 
 fn act(action: &Action) -> Result<(), TreatError> {

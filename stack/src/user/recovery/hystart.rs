@@ -43,6 +43,15 @@ impl HyStart {
     /// Takes an acknowledgement of `acked` bytes up to `una`, perhaps with a round-trip time; `next` is
     /// what will be sent next.
     pub fn on_ack(&mut self, una: u64, next: u64, acked: u64, rtt: Option<Duration>) -> Growth {
+        let growth = self.step(una, next, acked, rtt);
+        if growth == Growth::Over {
+            // The next slow start begins anew.
+            *self = Self::default();
+        }
+        growth
+    }
+
+    fn step(&mut self, una: u64, next: u64, acked: u64, rtt: Option<Duration>) -> Growth {
         if una >= self.round_end {
             self.round_end = next;
             (self.last, self.current, self.samples) = (self.current.take(), None, 0);
@@ -118,6 +127,13 @@ mod tests {
         assert_eq!(said[0], Growth::By(4_000));
         assert_eq!(said[1..6], [Growth::By(1_000); 5]);
         assert_eq!(said[6], Growth::Over);
+    }
+
+    #[test]
+    fn a_slow_start_after_one_that_has_ended_begins_anew() {
+        let mut hystart = HyStart::default();
+        assert_eq!(rounds(&mut hystart, 0, &[100, 113, 115, 115, 115, 115, 115])[6], Growth::Over);
+        assert_eq!(rounds(&mut hystart, 7, &[115, 115, 116]), [Growth::By(4_000); 3]);
     }
 
     #[test]

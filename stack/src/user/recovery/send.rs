@@ -42,7 +42,7 @@ impl Sender {
     /// What may be sent now, with `unsent` bytes never sent. A bare FIN may always be.
     pub fn next(&mut self, now: Instant, unsent: u64) -> Chance {
         if let Some(forced) = self.forced {
-            return self.next_forced(forced, unsent);
+            return self.next_forced(now, forced, unsent);
         }
         if let Some(flight) = &self.flight
             && let Some(lost) = flight.board.next_lost()
@@ -65,7 +65,7 @@ impl Sender {
         self.next_fresh(now, unsent, is_idle)
     }
 
-    fn next_forced(&mut self, forced: Forced, unsent: u64) -> Chance {
+    fn next_forced(&mut self, now: Instant, forced: Forced, unsent: u64) -> Chance {
         let mss = u64::from(self.mss());
         let room = self.window_end.saturating_sub(self.next);
         let record = self.flight.as_ref().and_then(|flight| match forced {
@@ -81,8 +81,9 @@ impl Sender {
             }
             (Forced::Window, None) if unsent > 0 => Chance::Fresh { len: 1 },
             _ => {
+                // What was to be probed has been acknowledged meanwhile.
                 self.forced = None;
-                Chance::Nothing
+                self.next(now, unsent)
             }
         }
     }

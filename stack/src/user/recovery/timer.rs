@@ -30,10 +30,16 @@ pub enum Expired {
     Timeout,
 }
 
+/// Longest time between two probes of a closed window: well within the silence that a peer is allowed, so
+/// that one who answers them keeps its connection (RFC 9293 section 3.8.6.1).
+const PROBE_WITHIN: Duration = Duration::from_secs(10);
+
 impl Sender {
     /// When [`expire`](Self::expire) is to be called. `unsent` says whether there is fresh data.
     pub fn timer(&self, unsent: bool) -> Option<Instant> {
-        let timeout = self.timer_from + self.rtt.timeout(self.backoff);
+        let wait = self.rtt.timeout(self.backoff);
+        let wait = if self.is_shut() { wait.min(PROBE_WITHIN) } else { wait };
+        let timeout = self.timer_from + wait;
         if self.una == self.next {
             return (unsent && self.is_shut()).then_some(timeout);
         }
