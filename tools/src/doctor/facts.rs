@@ -3,7 +3,10 @@
 //!
 //! What a driver does not say is `None`: most virtual interfaces say little.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 /// Everything that is looked at.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +40,8 @@ pub struct Link {
     pub queues: Queues,
     /// Frames in each RX ring, and the most there could be.
     pub ring: Option<(u32, u32)>,
-    /// The queues that RSS spreads over.
-    pub rss_queues: Option<Vec<u32>>,
+    /// How it spreads flows over its queues; nothing if the driver does not say.
+    pub rss: Option<Rss>,
     /// Features by their names in `ethtool -k`.
     pub features: Vec<Feature>,
     /// Whether the hardware waits to see whether more frames come before it interrupts.
@@ -70,6 +73,42 @@ pub struct Queues {
     pub most: u32,
     /// Whether the driver counts queues that are for both directions.
     pub combined: bool,
+}
+
+/// Receive side scaling: which queue gets which flow.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Rss {
+    /// The queue of each entry of the indirection table. The low bits of a flow's hash choose the entry.
+    pub table: Vec<u32>,
+    /// The key of the hash; empty if the driver does not tell it.
+    pub key: Vec<u8>,
+    /// The hash.
+    pub hash: Hash,
+}
+
+/// What flows are hashed by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hash {
+    /// Toeplitz' with a key.
+    Toeplitz {
+        /// Whether source and destination are both replaced by their exclusive or first.
+        symmetric: bool,
+    },
+    /// Something in which the key is not all.
+    Other,
+}
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self::Toeplitz { symmetric: false }
+    }
+}
+
+impl Rss {
+    /// The queues of the table, each once, in order.
+    pub fn queues(&self) -> Vec<u32> {
+        self.table.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 /// A feature of a driver.
@@ -123,6 +162,8 @@ pub struct Host {
     pub governors: Vec<String>,
     /// Whether the daemon that moves interrupts about is running.
     pub irqbalance: bool,
+    /// Random bytes, enough for any RSS key.
+    pub random: Vec<u8>,
 }
 
 impl Link {

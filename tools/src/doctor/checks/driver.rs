@@ -1,4 +1,4 @@
-//! What the driver can do and how it is set: XDP, queues, RSS, offloads, rings.
+//! What the driver can do and how it is set: XDP, queues, offloads, rings.
 
 use super::{
     super::finding::{
@@ -15,7 +15,7 @@ const ZERO_COPY: u64 = 8;
 
 /// In the order in which they are told.
 pub(super) const CHECKS: &[Check] =
-    &[support, queues, cores_for_queues, rss, ntuple, lro, vlan, segmentation, ring, coalescing];
+    &[support, queues, cores_for_queues, lro, vlan, segmentation, ring, coalescing];
 
 fn support(case: &Case<'_>) -> Option<Finding> {
     let driver = &case.link.driver;
@@ -84,44 +84,6 @@ fn cores_for_queues(case: &Case<'_>) -> Option<Finding> {
     } else {
         finding.with(Fix::Advice("name fewer --cores, or more --queues".to_owned()))
     })
-}
-
-fn rss(case: &Case<'_>) -> Option<Finding> {
-    let served = case.queues();
-    let spread = case.link.rss_queues.as_ref()?;
-    let outside: Vec<u32> =
-        spread.iter().copied().filter(|queue| !served.contains(queue)).collect();
-    if outside.is_empty() {
-        let found = format!("RSS spreads over the served queues {}", listed(spread));
-        return Some(Finding::good("rss", found));
-    }
-    let reason = "An AF_XDP socket gets the frames of its own queue only: connections that RSS sends to \
-                  another queue go to the kernel, which refuses them.";
-    let found = format!("RSS also sends to queue {}, which is not served", listed(&outside));
-    let first_ones = served.iter().copied().eq(0..served.len() as u32);
-    let finding = Finding::bad("rss", Fault, found, reason);
-    Some(if first_ones {
-        let set = |words: &str| Action::run(&format!("ethtool -X {} {words}", case.name));
-        finding.with(Fix::safe(set(&format!("equal {}", served.len())), set("default")))
-    } else {
-        finding.with(Fix::Advice(
-            "serve all queues, or the first ones, or steer by an ntuple rule".to_owned(),
-        ))
-    })
-}
-
-fn ntuple(case: &Case<'_>) -> Option<Finding> {
-    let feature = case.link.feature("ntuple-filters")?;
-    if feature.is_on || feature.is_fixed || case.wanted.queues.is_none() {
-        return None;
-    }
-    let reason = "With some queues served only, a rule that steers the port to them leaves the others to \
-                  the kernel.";
-    let set = |state| Action::run(&format!("ethtool -K {} ntuple {state}", case.name));
-    Some(
-        Finding::bad("ntuple", Note, "ntuple rules are off", reason)
-            .with(Fix::safe(set("on"), set("off"))),
-    )
 }
 
 /// A feature that should be off, and by which short name `ethtool -K` knows it.

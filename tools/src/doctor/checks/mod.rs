@@ -9,6 +9,8 @@ mod driver;
 mod host;
 mod link;
 mod placement;
+mod rss;
+mod toeplitz;
 
 #[cfg(test)]
 mod tests;
@@ -24,8 +26,9 @@ pub fn examine(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         return vec![link::missing(&facts.interface)];
     };
     let case = Case { name: &facts.interface, link, host: &facts.host, wanted };
+    let all = [link::CHECKS, driver::CHECKS, rss::CHECKS, placement::CHECKS, host::CHECKS].concat();
     let mut findings = Vec::new();
-    for check in [link::CHECKS, driver::CHECKS, placement::CHECKS, host::CHECKS].concat() {
+    for check in all {
         findings.extend(check(&case));
     }
     findings

@@ -1,10 +1,17 @@
 use super::{
     super::{
-        facts::{Facts, Feature, Host, Link, Queues, Task},
-        finding::Verdict,
+        facts::{Facts, Feature, Hash, Host, Link, Queues, Rss, Task},
+        finding::{Fix, Verdict},
     },
     *,
 };
+
+/// A random key.
+const KEY: [u8; 40] = [
+    0x3b, 0x91, 0x5e, 0x07, 0xd4, 0x68, 0xaf, 0x22, 0xc9, 0x70, 0x1d, 0xe6, 0x8b, 0x54, 0x39, 0xf2,
+    0x06, 0xbd, 0x73, 0x48, 0xea, 0x15, 0x9c, 0x2f, 0xd1, 0x86, 0x5b, 0x30, 0xc7, 0x0e, 0x64, 0xa9,
+    0xf8, 0x13, 0x7d, 0x42, 0xbe, 0x95, 0x2a, 0xdf,
+];
 
 /// A machine with a 4-queue NIC and 4 cores where all is well.
 fn healthy() -> (Facts, Wanted) {
@@ -17,7 +24,7 @@ fn healthy() -> (Facts, Wanted) {
         xdp_features: Some(0x7f),
         queues: Queues { receive: 4, transmit: 4, most: 8, combined: true },
         ring: Some((2_048, 4_096)),
-        rss_queues: Some(vec![0, 1, 2, 3]),
+        rss: Some(Rss { table: [0, 1, 2, 3].repeat(32), key: KEY.to_vec(), hash: Hash::default() }),
         addresses: vec!["192.0.2.1".parse().unwrap()],
         interrupts: (0..4).map(task).collect(),
         numa_node: Some(0),
@@ -35,6 +42,7 @@ fn healthy() -> (Facts, Wanted) {
         congestion_control: "cubic".to_owned(),
         txrehash: Some(0),
         governors: vec!["performance".to_owned(); 4],
+        random: vec![0xa7; 256],
         ..Host::default()
     };
     let wanted =
@@ -94,6 +102,71 @@ fn rss_beyond_the_served_queues_is_a_fault() {
     });
     let rss = found.iter().find(|(check, ..)| check == "rss").unwrap();
     assert_eq!((rss.1, rss.2.as_str()), (Verdict::Fault, "ethtool -X eth1 equal 2"));
+}
+
+#[test]
+fn a_key_by_which_flows_reach_few_queues_is_replaced() {
+    let with = |change: fn(&mut Rss)| wrong(|link, _, _| change(link.rss.as_mut().unwrap()));
+    let fix = format!("ethtool -X eth1 hkey a7{}", ":a7".repeat(39));
+    only(&with(|rss| rss.key = vec![0; 40]), "rss-key", Verdict::Warning, &fix);
+    only(&with(|rss| rss.key = vec![0xff; 40]), "rss-key", Verdict::Warning, &fix);
+    // Longer than what IPv4 needs, as `ethtool` wants it whole.
+    let fix = format!("ethtool -X eth1 hkey a7{}", ":a7".repeat(51));
+    only(&with(|rss| rss.key = vec![0; 52]), "rss-key", Verdict::Warning, &fix);
+    // The key that makes both directions of a flow hash alike spreads well, unless the NIC does that too.
+    assert_eq!(with(|rss| rss.key = [0x6d, 0x5a].repeat(20)), []);
+    let found = with(|rss| {
+        rss.key = [0x6d, 0x5a].repeat(20);
+        rss.hash = Hash::Toeplitz { symmetric: true };
+    });
+    assert_eq!((found.len(), found[0].0.as_str()), (1, "rss-key"));
+    // A table that has few queues is spread over as far as it goes.
+    assert_eq!(found[0].1, Verdict::Warning);
+    assert_eq!(with(|rss| rss.table = vec![2; 128]), []);
+}
+
+#[test]
+fn what_a_useless_key_reaches_is_said_and_can_be_taken_back() {
+    let (mut facts, wanted) = healthy();
+    facts.link.as_mut().unwrap().rss.as_mut().unwrap().key = vec![0; 40];
+    let findings = examine(&facts, &wanted);
+    let finding = findings.iter().find(|finding| finding.check == "rss-key").unwrap();
+    let found = "40 bytes, 00 repeated: flows to 192.0.2.1 reach queue 0 only, of 0, 1, 2, 3";
+    assert_eq!(finding.found, found);
+    let Some(Fix::Safe { undo, .. }) = &finding.fix else { panic!("{finding:?}") };
+    assert_eq!(undo[0].to_string(), format!("ethtool -X eth1 hkey 00{}", ":00".repeat(39)));
+}
+
+#[test]
+fn a_key_that_nobody_tells_is_noted_where_it_matters() {
+    let with = |change: fn(&mut Link)| wrong(|link, _, _| change(link));
+    only(&with(|link| link.rss.as_mut().unwrap().key.clear()), "rss-key", Verdict::Note, "");
+    only(&with(|link| link.rss = None), "rss-key", Verdict::Note, "");
+    // Virtual interfaces, single queues and other hashes have none: calmly.
+    for (change, words) in [
+        (
+            (|link: &mut Link| {
+                link.rss = None;
+                link.interrupts.clear();
+                link.driver = "veth".to_owned();
+            }) as fn(&mut Link),
+            "not applicable: driver veth has no RSS",
+        ),
+        (
+            |link| link.queues = Queues { receive: 1, transmit: 1, most: 8, combined: true },
+            "not applicable: there is one queue",
+        ),
+        (
+            |link| link.rss.as_mut().unwrap().hash = Hash::Other,
+            "not applicable: the hash is not Toeplitz'",
+        ),
+    ] {
+        let (mut facts, wanted) = healthy();
+        change(facts.link.as_mut().unwrap());
+        let findings = examine(&facts, &wanted);
+        let finding = findings.iter().find(|finding| finding.check == "rss-key").unwrap();
+        assert_eq!((finding.verdict, finding.found.as_str()), (Verdict::Good, words));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What `ethtool` says, read from its text: not all of its answers come as JSON.
 
-use super::super::facts::{Feature, Link, Queues};
+use super::super::facts::{Feature, Hash, Link, Queues, Rss};
 use crate::system::{self, CommandError};
 
 /// Fills in what the driver says about itself.
@@ -14,7 +14,7 @@ pub(super) fn look(interface: &str, link: &mut Link) -> Result<(), CommandError>
     value(&driver, "driver").unwrap_or("unknown").clone_into(&mut link.driver);
     link.queues = queues(&ask("-l")?);
     link.ring = ring(&ask("-g")?);
-    link.rss_queues = rss_queues(&ask("-x")?);
+    link.rss = rss(&ask("-x")?);
     link.features = features(&ask("-k")?);
     link.adaptive_coalescing = adaptive(&ask("-c")?);
     Ok(())
@@ -54,19 +54,45 @@ fn ring(text: &str) -> Option<(u32, u32)> {
     Some((value(current, "RX")?.parse().ok()?, value(most, "RX")?.parse().ok()?))
 }
 
-/// The lines of the table are `    8:      0     1     2     3`.
-fn rss_queues(text: &str) -> Option<Vec<u32>> {
-    let (_, table) = text.split_once("indirection table")?;
-    let rows = table.lines().filter_map(|line| {
+/// The lines below the one that begins with `title`, up to the next title.
+fn below<'a>(text: &'a str, title: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = text.lines().skip_while(move |line| !line.starts_with(title)).skip(1);
+    lines.take_while(|line| !line.starts_with("RSS"))
+}
+
+/// What comes in lines below titles:
+///
+/// ```text
+/// RX flow hash indirection table for eth0 with 4 RX ring(s):
+///     0:      0     1     2     3
+/// RSS hash key:
+/// 6d:5a:56:da
+/// RSS hash function:
+///     toeplitz: on
+/// ```
+fn rss(text: &str) -> Option<Rss> {
+    if !text.contains("RSS") && !text.contains("indirection table") {
+        return None;
+    }
+    let row = |line: &str| {
         let (index, row) = line.split_once(':')?;
         index.trim().parse::<u32>().ok()?;
-        Some(row)
-    });
-    let mut queues: Vec<u32> =
-        rows.flat_map(str::split_whitespace).filter_map(|queue| queue.parse().ok()).collect();
-    queues.sort_unstable();
-    queues.dedup();
-    (!queues.is_empty()).then_some(queues)
+        Some(row.split_whitespace().filter_map(|queue| queue.parse().ok()).collect::<Vec<u32>>())
+    };
+    let table = below(text, "RX flow hash indirection table").filter_map(row).flatten().collect();
+    // Where there is none, the line says "Operation not supported".
+    let key = |line: &str| {
+        let bytes = line.trim().split(':').map(|byte| u8::from_str_radix(byte, 16));
+        bytes.collect::<Result<Vec<_>, _>>().ok()
+    };
+    let key = below(text, "RSS hash key").next().and_then(key).unwrap_or_default();
+    let is = |title, name, state| below(text, title).any(|line| value(line, name) == Some(state));
+    let transformation = "RSS input transformation";
+    let is_other =
+        is("RSS hash function", "toeplitz", "off") || is(transformation, "symmetric-or-xor", "on");
+    let symmetric = is(transformation, "symmetric-xor", "on");
+    let hash = if is_other { Hash::Other } else { Hash::Toeplitz { symmetric } };
+    Some(Rss { table, key, hash })
 }
 
 fn features(text: &str) -> Vec<Feature> {
@@ -119,13 +145,30 @@ mod tests {
     }
 
     #[test]
-    fn the_queues_of_the_indirection_table_are_listed_once() {
-        let text = "RX flow hash indirection table for eth0 with 4 RX ring(s):\n\
-                    \x20   0:      0     1     2     3     0     1     2     3\n\
-                    \x20   8:      0     1     2     3\nRSS hash key:\n6d:5a:56:da\n\
-                    RSS hash function:\n    toeplitz: on\n";
-        assert_eq!(rss_queues(text), Some(vec![0, 1, 2, 3]));
-        assert_eq!(rss_queues(""), None);
+    fn table_key_and_hash_are_read_as_far_as_the_driver_tells() {
+        let table = "RX flow hash indirection table for eth0 with 4 RX ring(s):\n\
+                     \x20   0:      0     1     2     3     0     1     2     3\n\
+                     \x20   8:      0     1     2     3\n";
+        let function = "RSS hash function:\n    toeplitz: on\n    xor: off\n    crc32: off\n";
+        let key = "RSS hash key:\n6d:5a:56:DA\n";
+        let all = rss(&[table, key, function].concat()).unwrap();
+        assert_eq!((all.table.len(), all.queues()), (12, vec![0, 1, 2, 3]));
+        assert_eq!(all.key, [0x6d, 0x5a, 0x56, 0xda]);
+        assert_eq!(all.hash, Hash::Toeplitz { symmetric: false });
+        let transformation = "RSS input transformation:\n    symmetric-xor: on\n";
+        let symmetric = rss(&[table, key, function, transformation].concat()).unwrap();
+        assert_eq!(symmetric.hash, Hash::Toeplitz { symmetric: true });
+        assert_eq!((symmetric.table, symmetric.key), (all.table, all.key));
+        for other in [
+            function.replace("toeplitz: on", "toeplitz: off"),
+            transformation.replace("symmetric-xor", "symmetric-or-xor"),
+        ] {
+            assert_eq!(rss(&[table, key, &other].concat()).unwrap().hash, Hash::Other);
+        }
+        let keyless = rss(&format!("{table}RSS hash key:\nOperation not supported\n{function}"));
+        assert!(keyless.unwrap().key.is_empty());
+        assert_eq!(rss(table).unwrap().hash, Hash::default());
+        assert_eq!(rss(""), None);
     }
 
     #[test]

@@ -1,11 +1,18 @@
 //! What this process may use of the machine.
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs::{self, File},
+    io::Read,
+    net::SocketAddr,
+};
 
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::{super::facts::Host, read, tasks::list};
 use crate::system::{self, CommandError};
+
+/// `NETDEV_RSS_KEY_LEN` (include/linux/netdevice.h), where it is largest: bytes of the longest RSS key.
+const KEY_BYTES: usize = 256;
 
 pub(super) fn look() -> Result<Host, CommandError> {
     let limit = |resource| {
@@ -32,6 +39,7 @@ pub(super) fn look() -> Result<Host, CommandError> {
         listeners: listeners()?,
         governors: governors(),
         irqbalance: is_running("irqbalance"),
+        random: random(),
     })
 }
 
@@ -68,6 +76,12 @@ fn governors() -> Vec<String> {
     (0..).map_while(|core| read(&path(core))).collect()
 }
 
+fn random() -> Vec<u8> {
+    let mut bytes = vec![0; KEY_BYTES];
+    let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    if read.is_ok() { bytes } else { Vec::new() }
+}
+
 fn is_running(program: &str) -> bool {
     let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     processes
@@ -97,6 +111,7 @@ mod tests {
     fn this_machine_has_cores_a_kernel_and_limits() {
         let host = look().unwrap();
         assert!(!host.cores.is_empty() && host.mappings > 0);
+        assert!(host.random.len() == KEY_BYTES && host.random != random());
         assert!(host.kernel.starts_with(|digit: char| digit.is_ascii_digit()));
     }
 }
