@@ -22,7 +22,7 @@ use aya::{
 
 use crate::{
     Interface, SteeringCounters, XdpError,
-    xdp::link::{self, LinkMode},
+    xdp::link::{self, LinkMode, LinkState},
 };
 
 const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
@@ -92,11 +92,19 @@ pub enum Verdict {
     Abort,
 }
 
+/// Where the program was attached.
+#[derive(Debug)]
+struct Link {
+    descriptor: OwnedFd,
+    /// As it was then.
+    state: LinkState,
+}
+
 /// The loaded program. Dropping it detaches it.
 #[derive(Debug)]
 pub struct Steering {
     // Before the maps: no packet meets a program without them.
-    link: Option<OwnedFd>,
+    link: Option<Link>,
     bpf: Ebpf,
     /// The list of denied sources, changed by whoever commands the server.
     denied: Mutex<LpmTrie<MapData, [u8; 16], u32>>,
@@ -199,7 +207,8 @@ impl Steering {
         own(&mut self.bpf, address_key(address), alone)
     }
 
-    /// Attaches the program to `interface`: natively, or else generically.
+    /// Attaches the program to `interface`: natively, or else generically. Where it was attached before it
+    /// is no more.
     ///
     /// # Errors
     ///
@@ -207,6 +216,7 @@ impl Steering {
     /// [`XdpError::NoXdp`] or [`XdpError::Steering`].
     pub fn attach(&mut self, interface: &str) -> Result<Attached, XdpError> {
         let Interface { index, name, .. } = Interface::find(interface)?;
+        self.link = None;
         let native = match self.link(index, LinkMode::Native) {
             Ok(()) => {
                 return Ok(Attached { interface: name, place: XdpPlace::Native, reason: None });
@@ -235,6 +245,19 @@ impl Steering {
                 Err(XdpError::NoXdp { interface: name, native, generic })
             }
         }
+    }
+
+    /// Whether the program still is where [`attach`](Self::attach) has put it. It is not once somebody has
+    /// detached it, which needs no consent of ours (`bpftool link detach`), or has put another in its place,
+    /// or the interface is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Steering`] if the kernel does not say.
+    pub fn is_attached(&self) -> Result<bool, XdpError> {
+        let Some(link) = &self.link else { return Ok(false) };
+        let state = link::state(link.descriptor.as_fd());
+        Ok(state.map_err(|error| refused("look at", &error))? == link.state)
     }
 
     /// Frames by cause, since the program was loaded.
@@ -285,7 +308,9 @@ impl Steering {
     fn link(&mut self, interface: u32, mode: LinkMode) -> io::Result<()> {
         let program = self.program().map_err(io::Error::other)?;
         let descriptor = program.fd().map_err(io::Error::other)?.as_fd();
-        self.link = Some(link::attach(descriptor, interface, mode)?);
+        let descriptor = link::attach(descriptor, interface, mode)?;
+        let state = link::state(descriptor.as_fd())?;
+        self.link = Some(Link { descriptor, state });
         Ok(())
     }
 

@@ -95,6 +95,29 @@ fn receive_one(port: &mut XdpPort) -> Frame {
 }
 
 #[test]
+fn a_program_is_attached_until_its_interface_goes_and_to_another_afterwards() {
+    if !privileged("a_program_is_attached_until_its_interface_goes_and_to_another_afterwards") {
+        return;
+    }
+    let veth = Veth::new(1);
+    Veth::inside_here(&veth.near, || {
+        let mut steering = steering(NEAR);
+        assert!(!steering.is_attached().unwrap(), "only loaded");
+        steering.attach(Veth::NEAR).unwrap();
+        assert!(steering.is_attached().unwrap());
+        // Also anew where it is already.
+        steering.attach(Veth::NEAR).unwrap();
+        assert!(steering.is_attached().unwrap());
+        pair::ip(&format!("-n {} link del near0", veth.near));
+        assert!(!steering.is_attached().unwrap());
+        assert!(steering.attach(Veth::NEAR).is_err());
+        pair::ip(&format!("-n {} link add near0 type veth peer name other0", veth.near));
+        steering.attach(Veth::NEAR).unwrap();
+        assert!(steering.is_attached().unwrap());
+    });
+}
+
+#[test]
 fn where_native_xdp_is_refused_generic_xdp_serves_and_the_reason_is_told() {
     if !privileged("where_native_xdp_is_refused_generic_xdp_serves_and_the_reason_is_told") {
         return;

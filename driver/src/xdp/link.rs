@@ -1,4 +1,4 @@
-//! Attaching an XDP program through a `bpf_link`, or not at all.
+//! Attaching an XDP program through a `bpf_link`, or not at all, and asking what has become of the link.
 //!
 //! aya would fall back to netlink where the kernel refuses a link, and such an attachment stays on the
 //! interface after its process is gone. Hence the system call is made here.
@@ -12,6 +12,8 @@ use std::{
 
 /// `BPF_LINK_CREATE` of `enum bpf_cmd` (include/uapi/linux/bpf.h).
 const LINK_CREATE: libc::c_long = 28;
+/// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd`.
+const GET_INFO: libc::c_long = 15;
 /// `BPF_XDP` of `enum bpf_attach_type`.
 const ATTACH_XDP: u32 = 37;
 
@@ -54,4 +56,43 @@ pub(crate) fn attach(
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// What a link is attached to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct LinkState {
+    /// The program's number.
+    pub(crate) program: u32,
+    /// The interface's number; 0 once the link is detached or the interface is gone.
+    pub(crate) interface: u32,
+}
+
+/// `info` in `union bpf_attr`, for `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct Question {
+    descriptor: u32,
+    size: u32,
+    answer: u64,
+}
+
+/// Words of `struct bpf_link_info`: 2 is the program's number; 4, after one of padding, begins what depends
+/// on the type, for XDP the interface's number. A longer structure is not filled beyond these.
+const INFO_WORDS: usize = 8;
+
+/// What `link` is attached to now.
+pub(crate) fn state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
+    let mut words = [0_u32; INFO_WORDS];
+    let question = Question {
+        descriptor: link.as_raw_fd().cast_unsigned(),
+        size: size_of_val(&words) as u32,
+        answer: words.as_mut_ptr() as u64,
+    };
+    let size = size_of_val(&question);
+    // SAFETY: the kernel reads `size` bytes of `question`, and writes no more than the `size` in it to `words`,
+    // which live until the call has returned.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, GET_INFO, &raw const question, size) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(LinkState { program: words[2], interface: words[4] })
 }
