@@ -70,6 +70,7 @@ fn contradictions_are_named_with_their_fix() {
         ("--transport kernel --interface eth4", 2, "--interface belongs to the XDP"),
         ("--address 10.0.0.1/8", 2, "--address belongs"),
         ("--port 81", 2, "--port belongs"),
+        ("--port 80", 2, "--port belongs"),
         ("--queues 0", 2, "--queues belongs"),
         ("--cores 7", 2, "--cores: core 7 is not"),
         ("--listen 127.0.0.1:1 --listen 127.0.0.1:1", 2, "twice"),

@@ -137,9 +137,16 @@ impl<T: Value> Setting<T> {
         Ok(())
     }
 
-    /// Whether somebody has set it, to something other than its default.
+    /// Whether somebody wants it so: by a flag or variable, whatever the value, or by a file that has something
+    /// other than the default. A file may name all keys, as `pagewire config` prints them, and a switch that
+    /// is off asks for nothing.
     pub fn is_given(&self) -> bool {
-        self.origin != Origin::Default && T::read(&[self.default]).as_ref() != Ok(&self.value)
+        let is_switch = T::WORDS == bool::WORDS;
+        match self.origin {
+            Origin::Default => false,
+            Origin::Flag | Origin::Environment if !is_switch => true,
+            _ => T::read(&[self.default]).as_ref() != Ok(&self.value),
+        }
     }
 
     /// Its name as the one who set it wrote it, for messages.
@@ -296,6 +303,26 @@ mod tests {
         assert!(settings.head_timeout.named().ends_with("a.toml:3: head_timeout"));
         assert_eq!(settings.listen.value.len(), 2);
         assert!(!settings.busy.is_given());
+    }
+
+    #[test]
+    fn what_a_flag_or_variable_says_is_meant_and_what_a_file_says_if_it_is_no_default() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.toml");
+        let read = |file: &str, environment: &[(&str, &str)], list: &[(&'static str, &str)]| {
+            std::fs::write(&path, file).unwrap();
+            let variable = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+            let environment = environment.iter().map(variable).collect();
+            let settings = Sources { file: Some(path.clone()), environment, flags: flags(list) };
+            let settings = settings.read().unwrap();
+            (settings.port.is_given(), settings.busy.is_given())
+        };
+        assert_eq!(read("", &[], &[]), (false, false));
+        assert_eq!(read("port = 80\nbusy = false\n", &[], &[]), (false, false));
+        assert_eq!(read("port = 81\nbusy = true\n", &[], &[]), (true, true));
+        assert_eq!(read("", &[("PAGEWIRE_PORT", "80")], &[]), (true, false));
+        assert_eq!(read("", &[("PAGEWIRE_BUSY", "false")], &[("port", "80")]), (true, false));
+        assert_eq!(read("", &[("PAGEWIRE_BUSY", "true")], &[]), (false, true));
     }
 
     #[test]
