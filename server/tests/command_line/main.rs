@@ -5,4 +5,5 @@ mod endings;
 mod manager;
 mod process;
 mod reloads;
+mod unit;
 mod usage;

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod fixture;
+mod full_disk;
 mod metrics;
 mod process;
 mod socket;
