@@ -72,20 +72,31 @@ impl Metrics {
     }
 }
 
+/// A request that is understood.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Request {
+    wanted: Wanted,
+    /// Whether the answer is to have no body.
+    head_only: bool,
+}
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wanted {
-    Metrics { head_only: bool },
+    Metrics,
     NotFound,
     NotAllowed,
     Malformed,
 }
 
+/// What cannot be understood.
+const MALFORMED: Request = Request { wanted: Wanted::Malformed, head_only: false };
+
 /// Answers one request; the connection ends with it.
 fn respond(visit: &mut Visit<TcpStream>, observer: &Observer) -> io::Result<()> {
-    let Some(wanted) = read_request(visit)? else { return Ok(()) };
-    let (status, body) = match wanted {
-        Wanted::Metrics { .. } => ("200 OK", render(observer)),
+    let Some(request) = read_request(visit)? else { return Ok(()) };
+    let (status, body) = match request.wanted {
+        Wanted::Metrics => ("200 OK", render(observer)),
         Wanted::NotFound => ("404 Not Found", "The metrics are at /metrics.\n".to_owned()),
         Wanted::NotAllowed => ("405 Method Not Allowed", "Use GET.\n".to_owned()),
         Wanted::Malformed => ("400 Bad Request", "That is no request.\n".to_owned()),
@@ -95,14 +106,14 @@ fn respond(visit: &mut Visit<TcpStream>, observer: &Observer) -> io::Result<()> 
          Connection: close\r\n\r\n",
         body.len()
     );
-    if wanted != (Wanted::Metrics { head_only: true }) {
+    if !request.head_only {
         response += &body;
     }
     visit.write_all(response.as_bytes())
 }
 
 /// Reads a request's head. None if the peer ends before.
-fn read_request(visit: &mut impl Read) -> io::Result<Option<Wanted>> {
+fn read_request(visit: &mut impl Read) -> io::Result<Option<Request>> {
     let mut received = Vec::new();
     loop {
         let mut bytes = [0; 1_024];
@@ -111,31 +122,30 @@ fn read_request(visit: &mut impl Read) -> io::Result<Option<Wanted>> {
             return Ok(None);
         }
         received.extend_from_slice(&bytes[..len]);
-        if let Some(wanted) = understand(&received) {
-            return Ok(Some(wanted));
+        if let Some(request) = understand(&received) {
+            return Ok(Some(request));
         }
         if received.len() >= REQUEST_BYTES {
-            return Ok(Some(Wanted::Malformed));
+            return Ok(Some(MALFORMED));
         }
     }
 }
 
 /// What the request asks for, once it is complete.
-fn understand(received: &[u8]) -> Option<Wanted> {
+fn understand(received: &[u8]) -> Option<Request> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(received) {
-        Err(_) => Some(Wanted::Malformed),
+        Err(_) => Some(MALFORMED),
         Ok(httparse::Status::Partial) => None,
         Ok(httparse::Status::Complete(_)) => {
             let path = request.path.unwrap_or_default().split('?').next();
-            Some(match (request.method, path) {
-                (Some(method @ ("GET" | "HEAD")), Some("/metrics")) => {
-                    Wanted::Metrics { head_only: method == "HEAD" }
-                }
+            let wanted = match (request.method, path) {
+                (Some("GET" | "HEAD"), Some("/metrics")) => Wanted::Metrics,
                 (Some("GET" | "HEAD"), _) => Wanted::NotFound,
                 _ => Wanted::NotAllowed,
-            })
+            };
+            Some(Request { wanted, head_only: request.method == Some("HEAD") })
         }
     }
 }
@@ -148,17 +158,19 @@ mod tests {
 
     #[test]
     fn requests_are_understood_once_they_are_whole() {
-        let metrics = Some(Wanted::Metrics { head_only: false });
-        for (text, wanted) in [
-            ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", metrics),
-            ("GET /metrics?x=1 HTTP/1.0\r\n\r\n", metrics),
-            ("HEAD /metrics HTTP/1.1\r\n\r\n", Some(Wanted::Metrics { head_only: true })),
-            ("GET / HTTP/1.1\r\n\r\n", Some(Wanted::NotFound)),
-            ("POST /metrics HTTP/1.1\r\n\r\n", Some(Wanted::NotAllowed)),
+        let get = |wanted| Some(Request { wanted, head_only: false });
+        let head = |wanted| Some(Request { wanted, head_only: true });
+        for (text, expected) in [
+            ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", get(Wanted::Metrics)),
+            ("GET /metrics?x=1 HTTP/1.0\r\n\r\n", get(Wanted::Metrics)),
+            ("HEAD /metrics HTTP/1.1\r\n\r\n", head(Wanted::Metrics)),
+            ("GET / HTTP/1.1\r\n\r\n", get(Wanted::NotFound)),
+            ("HEAD /other HTTP/1.1\r\n\r\n", head(Wanted::NotFound)),
+            ("POST /metrics HTTP/1.1\r\n\r\n", get(Wanted::NotAllowed)),
             ("GET /metrics HTTP/1.1\r\nHost", None),
-            ("\u{16}\u{3}\u{1}", Some(Wanted::Malformed)),
+            ("\u{16}\u{3}\u{1}", Some(MALFORMED)),
         ] {
-            assert_eq!(understand(text.as_bytes()), wanted, "{text:?}");
+            assert_eq!(understand(text.as_bytes()), expected, "{text:?}");
         }
     }
 
