@@ -39,6 +39,8 @@ pub struct XdpConfig {
     pub port: u16,
     /// The queue of each shard; none if the interface is not there.
     pub queues: Vec<u32>,
+    /// Whether these are to be all that there are.
+    pub all_queues: bool,
     /// Whether cores never sleep.
     pub busy: bool,
     /// What to do where this cannot be had; none to end.
@@ -195,7 +197,8 @@ fn xdp(
     // With fewer cores than queues some cores have several shards.
     let cores = cores.into_iter().cycle().take(queues.len()).collect();
     let (port, busy) = (port(settings), settings.busy.value);
-    let config = XdpConfig { interface, addresses, port, queues, busy, fallback };
+    let all_queues = settings.queues.value.is_none();
+    let config = XdpConfig { interface, addresses, port, queues, all_queues, busy, fallback };
     Ok((TransportConfig::Xdp(config), cores))
 }
 

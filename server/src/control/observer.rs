@@ -18,6 +18,7 @@ use crate::{
     access_log::LogCounters,
     counters::{Counter, Counters},
     histogram::Distribution,
+    serve::Trouble,
     shard::inquiry::{MOST_FIGURES, Question, Rows, SLOTS_EACH},
 };
 
@@ -56,9 +57,36 @@ struct Inner {
     about: About,
     started: Instant,
     shards: Vec<ObservedShard>,
-    /// Weak, so that whoever looks does not keep the program on the interface.
-    steering: Option<Weak<Mutex<Steering>>>,
-    log: Option<Arc<LogCounters>>,
+    whole: Whole,
+}
+
+/// What is nobody's shard's.
+#[derive(Debug, Default)]
+pub struct Whole {
+    /// The steering program, if there is one. Weak, so that whoever looks does not keep it on the interface.
+    pub steering: Option<Weak<Mutex<Steering>>>,
+    /// The access log, if there is one.
+    pub log: Option<Arc<LogCounters>>,
+    /// What has happened to the interface.
+    pub trouble: Arc<Trouble>,
+}
+
+impl Whole {
+    fn figures(&self) -> Vec<(Figure, u64)> {
+        let mut figures: Vec<_> = self.trouble.figures(self.steering.is_some()).collect();
+        let counters = |steering: Arc<Mutex<Steering>>| {
+            steering.lock().unwrap_or_else(PoisonError::into_inner).counters().ok()
+        };
+        let steering = self.steering.as_ref().and_then(Weak::upgrade);
+        if let Some(counters) = steering.and_then(counters) {
+            let frames =
+                Figure::counter("steered_frames", "Frames that arrived, by where they went.");
+            let counted = |cause: Cause| (frames.caused_by(cause.name()), counters.of(cause));
+            figures.extend(Cause::ALL.map(counted));
+        }
+        figures.extend(self.log.iter().flat_map(|log| log.figures()));
+        figures
+    }
 }
 
 /// All figures at a moment.
@@ -68,7 +96,7 @@ pub struct Snapshot {
     pub uptime: Duration,
     /// By shard.
     pub shards: Vec<ShardSnapshot>,
-    /// What is nobody's shard's: what was done with frames before them, and the access log.
+    /// What is nobody's shard's: the interface, what was done with frames before them, and the access log.
     pub whole: Vec<(Figure, u64)>,
 }
 
@@ -86,15 +114,10 @@ pub struct ShardSnapshot {
 }
 
 impl Observer {
-    /// An observer of `shards`, and of a steering program if there is one.
-    pub fn new(
-        about: About,
-        shards: Vec<ObservedShard>,
-        steering: Option<Weak<Mutex<Steering>>>,
-        log: Option<Arc<LogCounters>>,
-    ) -> Self {
+    /// An observer of `shards`, and of what is nobody's.
+    pub fn new(about: About, shards: Vec<ObservedShard>, whole: Whole) -> Self {
         let started = Instant::now();
-        Self { inner: Arc::new(Inner { about, started, shards, steering, log }) }
+        Self { inner: Arc::new(Inner { about, started, shards, whole }) }
     }
 
     /// What the server is.
@@ -113,18 +136,7 @@ impl Observer {
         let asked: Vec<_> = self.inner.shards.iter().map(ObservedShard::ask_figures).collect();
         let shards = self.inner.shards.iter().zip(asked);
         let shards = shards.map(|(shard, answer)| shard.snapshot(&answer, deadline)).collect();
-        let mut whole = Vec::new();
-        let steering = self.inner.steering.as_ref().and_then(Weak::upgrade);
-        let counters = |steering: Arc<Mutex<Steering>>| {
-            steering.lock().unwrap_or_else(PoisonError::into_inner).counters().ok()
-        };
-        if let Some(counters) = steering.and_then(counters) {
-            let frames =
-                Figure::counter("steered_frames", "Frames that arrived, by where they went.");
-            let counted = |cause: Cause| (frames.caused_by(cause.name()), counters.of(cause));
-            whole.extend(Cause::ALL.map(counted));
-        }
-        whole.extend(self.inner.log.iter().flat_map(|log| log.figures()));
+        let whole = self.inner.whole.figures();
         Snapshot { uptime: self.inner.started.elapsed(), shards, whole }
     }
 

@@ -121,7 +121,7 @@ pub struct Figures {
     pub uptime_seconds: f64,
     /// By shard.
     pub shards: Vec<ShardFigures>,
-    /// What is no shard's: what was done with frames before them, and the access log.
+    /// What is no shard's: the interface, what was done with frames before them, and the access log.
     pub whole: Vec<Value>,
 }
 

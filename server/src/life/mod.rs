@@ -11,10 +11,12 @@ mod systemd;
 
 use std::{
     io::{self, Write},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, never, select, tick};
+use pagewire_driver::Interface;
 
 use self::{signals::Ask, systemd::Watchdog};
 use crate::{
@@ -22,12 +24,18 @@ use crate::{
     control::Instruments,
     failure::Failure,
     privilege::{self, Keeper},
-    serve::{Server, Summary},
+    serve::{Loss, Server, Summary, Trouble},
     settings::{Settings, Sources},
 };
 
 /// How long to wait between looks for an interface that is not there.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// How long to wait at most before an interface that is there but cannot be used is tried again.
+const MOST_RETRY: Duration = Duration::from_secs(5);
+
+/// How often to look for the interface while the kernel's TCP serves in its place.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until told to end.
 ///
@@ -42,20 +50,22 @@ pub fn serve(sources: Sources) -> Result<(), Failure> {
     let keeper = privilege::drop_to(&config)?;
     let asked = signals::asked()?;
     let watchdog = Watchdog::of_environment();
-    let mut life = Life { sources, settings, config, keeper, asked, watchdog, losses: 0 };
-    let mut server = Server::start_by(&life.config, &life.keeper)?;
+    let trouble = Arc::default();
+    let mut life = Life { sources, settings, config, keeper, asked, watchdog, trouble, seen: None };
+    let mut is_first = true;
+    let mut server = life.start(&life.config.clone())?;
     loop {
         let instruments = match Instruments::open(&life.config.observation, &server.observer()) {
             Ok(instruments) => Some(instruments),
             // Its address may have gone with the interface. Serving matters more.
-            Err(failure) if life.losses > 0 => {
+            Err(failure) if !is_first => {
                 tracing::error!("{failure}; serving without it");
                 None
             }
             Err(failure) => return Err(failure),
         };
-        if !server.is_on_xdp() {
-            // Where the kernel's TCP serves there is nothing more to do with privileges.
+        if matches!(life.config.transport, TransportConfig::Kernel(_)) {
+            // There is nothing more to do with privileges.
             life.keeper = life.keeper.retired();
         }
         life.announce(&server);
@@ -63,14 +73,16 @@ pub fn serve(sources: Sources) -> Result<(), Failure> {
         drop(instruments);
         if end == End::Asked {
             systemd::stopping();
-            life.report(&server.finish()?);
-            return Ok(());
         }
         life.report(&server.finish()?);
-        match life.start_again() {
+        if end == End::Asked {
+            return Ok(());
+        }
+        match life.start_again(end) {
             Some(next) => server = next,
             None => return Ok(()),
         }
+        is_first = false;
     }
 }
 
@@ -79,8 +91,10 @@ pub fn serve(sources: Sources) -> Result<(), Failure> {
 enum End {
     /// It was told to end, or a shard has failed.
     Asked,
-    /// The interface is not the one any more that it was started on.
-    InterfaceLost,
+    /// It cannot, for what has happened to its interface.
+    Lost(Loss),
+    /// It is on the kernel's TCP only since there was no interface, and there is one now.
+    Returned,
 }
 
 /// What a server is started from, and who may end it.
@@ -91,8 +105,10 @@ struct Life {
     keeper: Keeper,
     asked: Receiver<Ask>,
     watchdog: Watchdog,
-    /// Times that the interface was lost.
-    losses: u64,
+    /// What has happened to the interface.
+    trouble: Arc<Trouble>,
+    /// The number of the interface, if it was up, when the server was started.
+    seen: Option<u32>,
 }
 
 impl Life {
@@ -108,8 +124,22 @@ impl Life {
         systemd::ready(&format!("serving {}", urls.join(" ")));
     }
 
-    /// Serves until the end is asked for, a shard fails, or the interface is lost.
+    /// Starts a server.
+    fn start(&mut self, config: &Config) -> Result<Server, Failure> {
+        self.seen = interface_of(config);
+        Server::start_by(config, &self.keeper, &self.trouble)
+    }
+
+    /// Whether the server is on the kernel's TCP only since there was no interface, and there is one now.
+    fn has_returned(&self) -> bool {
+        let now = interface_of(&self.config);
+        now.is_some() && now != self.seen
+    }
+
+    /// Serves until the end is asked for, a shard fails, or the interface makes it necessary to start anew.
     fn live(&mut self, server: &Server) -> End {
+        let is_wanted = matches!(self.config.transport, TransportConfig::Xdp(_));
+        let looks = if is_wanted && !server.is_on_xdp() { tick(LOOK) } else { never() };
         loop {
             select! {
                 recv(self.asked) -> ask => match ask {
@@ -122,7 +152,10 @@ impl Life {
                     Ok(Ask::End) | Err(_) => return End::Asked,
                 },
                 recv(self.watchdog.looks()) -> _ => self.watchdog.look(server),
-                recv(server.interface_lost()) -> _ => return End::InterfaceLost,
+                recv(server.lost()) -> loss => return End::Lost(loss.unwrap_or(Loss::Vanished)),
+                recv(looks) -> _ => if self.has_returned() {
+                    return End::Returned;
+                },
                 recv(server.ended()) -> _ => {
                     tracing::error!("a shard has failed");
                     return End::Asked;
@@ -131,34 +164,49 @@ impl Life {
         }
     }
 
-    /// Starts again when the interface is back, or at once by the kernel where that has the address. None
-    /// if the end is asked for before.
-    fn start_again(&mut self) -> Option<Server> {
-        self.losses += 1;
-        tracing::error!("the interface is lost; serving goes on when it is back");
-        systemd::status("not serving: the interface is lost");
+    /// Starts again as soon as the interface allows, or at once by the kernel where that has the address and
+    /// the interface is gone. None if the end is asked for before.
+    fn start_again(&mut self, end: End) -> Option<Server> {
+        match end {
+            End::Returned => {
+                tracing::info!("the interface is back: AF_XDP takes over from the kernel's TCP");
+            }
+            End::Lost(Loss::Vanished) => {
+                tracing::error!("the interface is lost; serving goes on when it is back");
+            }
+            // Has been told with its details.
+            End::Lost(Loss::Queues | Loss::Program) | End::Asked => {}
+        }
+        systemd::status("not serving: waiting for the interface");
         let mut said = String::new();
+        let mut pause = RETRY;
         loop {
             let started = Config::new(&self.settings, &ThisMachine).and_then(|mut config| {
                 if let TransportConfig::Xdp(xdp) = &mut config.transport
                     && !xdp.queues.is_empty()
                 {
-                    // It is there: it will be usable soon, so AF_XDP is not given up for good.
+                    // It is there: it will be usable soon, so AF_XDP is not given up.
                     xdp.fallback = None;
                 }
-                Ok((Server::start_by(&config, &self.keeper)?, config))
+                Ok((self.start(&config)?, config))
             });
             match started {
                 Ok((server, config)) => {
                     self.config = config;
-                    tracing::info!("serving again; the interface was lost {} times", self.losses);
+                    let trouble = self.trouble.to_string();
+                    let separator = if trouble.is_empty() { "" } else { "; " };
+                    tracing::info!("serving again{separator}{trouble}");
                     return Some(server);
                 }
                 Err(failure) => {
                     let reason = failure.to_string();
                     if reason != said {
                         tracing::warn!("not serving yet: {reason}");
+                        pause = RETRY;
                         said = reason;
+                    } else if self.seen.is_some() {
+                        // Trying costs something where there is an interface.
+                        pause = (pause * 2).min(MOST_RETRY);
                     }
                 }
             }
@@ -169,7 +217,7 @@ impl Life {
                     Ok(Ask::Drain | Ask::End) | Err(_) => return None,
                 },
                 recv(self.watchdog.looks()) -> _ => self.watchdog.rest(),
-                recv(crossbeam_channel::after(RETRY)) -> _ => {}
+                recv(crossbeam_channel::after(pause)) -> _ => {}
             }
         }
     }
@@ -234,11 +282,19 @@ impl Life {
                 tracing::info!("shard {number} on core {}: {}", shard.core, shard.transport);
             }
         }
-        if self.losses > 0 {
-            tracing::info!("the interface was lost {} times", self.losses);
+        let trouble = self.trouble.to_string();
+        if !trouble.is_empty() {
+            tracing::info!("{trouble}");
         }
         if !summary.steering.is_empty() {
             tracing::info!("steering: {}", summary.steering);
         }
     }
+}
+
+/// The number of the interface that `config` wants AF_XDP on, if there is one and it is up.
+fn interface_of(config: &Config) -> Option<u32> {
+    let TransportConfig::Xdp(xdp) = &config.transport else { return None };
+    let found = Interface::find(&xdp.interface).ok()?;
+    found.up.then_some(found.index)
 }

@@ -8,10 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, never, tick};
 use sd_notify::NotifyState;
 
-use crate::{
-    counters::{Counter, Counters},
-    serve::Server,
-};
+use crate::serve::Server;
 
 /// How often shards are looked at within the watchdog's time. Two looks have to pass without a turn before a
 /// shard counts as stuck.
@@ -34,8 +31,10 @@ struct Pulse {
 }
 
 impl Pulse {
-    /// Whether a shard that has made `turns` so far still makes turns.
-    fn is_alive(&mut self, turns: u64) -> bool {
+    /// Whether a shard that has made `turns` so far still makes turns. None has ended, as each does in a
+    /// drain: it is not stuck.
+    fn is_alive(&mut self, turns: Option<u64>) -> bool {
+        let Some(turns) = turns else { return true };
         self.missed = if turns == self.turns { self.missed + 1 } else { 0 };
         self.turns = turns;
         self.missed < 2
@@ -63,8 +62,7 @@ impl Watchdog {
 
     /// Says that the server is alive, if it is, and wakes shards that sleep, so that they show it.
     pub fn look(&mut self, server: &Server) {
-        let turns: Vec<_> =
-            server.counters().map(|counters: &Counters| counters.get(Counter::Turns)).collect();
+        let turns: Vec<_> = server.turns().collect();
         self.pulses.resize(turns.len(), Pulse::default());
         let alive = self.pulses.iter_mut().zip(turns).map(|(pulse, turns)| pulse.is_alive(turns));
         // All of them, so that each has its look.
@@ -115,7 +113,14 @@ mod tests {
     #[test]
     fn a_shard_is_stuck_if_it_makes_no_turn_between_two_looks() {
         let mut pulse = Pulse::default();
-        let seen = [5, 5, 6, 6, 6, 6, 7].map(|turns| pulse.is_alive(turns));
+        let seen = [5, 5, 6, 6, 6, 6, 7].map(|turns| pulse.is_alive(Some(turns)));
         assert_eq!(seen, [true, true, true, true, false, false, true]);
+    }
+
+    #[test]
+    fn a_shard_that_has_ended_is_not_stuck() {
+        let mut pulse = Pulse::default();
+        let seen = [Some(5), Some(5), None, None, None].map(|turns| pulse.is_alive(turns));
+        assert_eq!(seen, [true; 5]);
     }
 }

@@ -5,7 +5,7 @@
 //! only one thread keeps them, the [`Keeper`], which touches nothing from the network: it loads and attaches the
 //! steering program, asks the kernel for neighbours, and starts shards, which open their queue or listener,
 //! give up the rest and serve under a filter of system calls ([`seccomp`]). A vanished interface can so be
-//! served again when it is back. Where the kernel's TCP serves, the keeper ends with the start.
+//! served again when it is back. Where nothing but the kernel's TCP is asked for, the keeper ends with the start.
 //!
 //! Capabilities belong to threads in Linux and are inherited by the threads that they start; that is why the
 //! order matters, and why the main thread drops its own before it starts helpers.

@@ -148,6 +148,7 @@ impl<'a> Launch<'a> {
             stop: self.stop.clone(),
             ended: self.ended.1.clone(),
             never: crossbeam_channel::never(),
+            trouble: Arc::default(),
             request_bytes: self.config.live.limits.request_bytes(),
         }
     }

@@ -38,6 +38,21 @@ impl LinkWatch {
         Self { index: view.link.index, is_up: view.link.up, is_lost: false, served }
     }
 
+    /// The interface's number.
+    pub(super) fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Whether it cannot be served on any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// Whatever happens to it from now on does not matter.
+    pub(super) fn lose(&mut self) {
+        self.is_lost = true;
+    }
+
     /// What has happened between the last view and this one.
     pub(super) fn see(&mut self, view: &NetworkView) -> Vec<Happening> {
         if self.is_lost {

@@ -6,7 +6,11 @@ mod launch;
 mod link_watch;
 mod neighbourhood;
 mod reload;
+mod trouble;
+mod upkeep;
 mod xdp;
+
+pub use self::trouble::{Loss, Trouble};
 
 use std::{
     fmt, io,
@@ -22,11 +26,11 @@ use pagewire_driver::Waker;
 use crate::{
     access_log::AccessLog,
     config::{Config, Fallback, KernelConfig, TransportConfig},
-    control::observer::{About, ObservedShard, Observer},
-    counters::Counters,
+    control::observer::{About, ObservedShard, Observer, Whole},
+    counters::{Counter, Counters},
     failure::Failure,
     privilege::{Confinement, Keeper},
-    shard::{change::Change, inquiry::Question},
+    shard::{change::Handover, inquiry::Question},
     stop::Stop,
 };
 
@@ -40,7 +44,8 @@ pub struct Server {
     stop: Stop,
     ended: Receiver<usize>,
     behind: Option<xdp::Behind>,
-    never: Receiver<()>,
+    never: Receiver<Loss>,
+    trouble: Arc<Trouble>,
     /// Room for a request in the transports, in bytes.
     request_bytes: usize,
     access_log: Option<AccessLog>,
@@ -52,7 +57,7 @@ struct RunningShard {
     waker: Waker,
     counters: Arc<Counters>,
     questions: Sender<Question>,
-    change: Sender<Change>,
+    change: Handover,
     /// Ends with what the transport has counted, for people.
     thread: JoinHandle<String>,
 }
@@ -94,25 +99,34 @@ impl Server {
     ///
     /// Any [`Failure`]; nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, Failure> {
-        Self::start_by(config, &Keeper::none(Confinement::Free))
+        Self::start_by(config, &Keeper::none(Confinement::Free), &Arc::default())
     }
 
-    /// The same, with what `keeper` may do.
+    /// The same, with what `keeper` may do. What happens to the interface goes to `trouble`.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start).
-    pub fn start_by(config: &Config, keeper: &Keeper) -> Result<Self, Failure> {
-        let xdp = match &config.transport {
-            TransportConfig::Kernel(kernel) => return kernel::start(config, kernel, keeper),
-            TransportConfig::Xdp(xdp) => xdp,
-        };
-        match (xdp::start(config, xdp, keeper), &xdp.fallback) {
-            (Err(failure), Some(fallback)) if failure.is_want_of_xdp() => {
-                fall_back(config, fallback, keeper, failure)
+    pub fn start_by(
+        config: &Config,
+        keeper: &Keeper,
+        trouble: &Arc<Trouble>,
+    ) -> Result<Self, Failure> {
+        let mut server = match &config.transport {
+            TransportConfig::Kernel(kernel) => kernel::start(config, kernel, keeper)?,
+            TransportConfig::Xdp(xdp) => {
+                match (xdp::start(config, xdp, keeper, trouble), &xdp.fallback) {
+                    (Err(failure), Some(fallback)) if failure.is_want_of_xdp() => {
+                        fall_back(config, fallback, keeper, failure)?
+                    }
+                    (started, _) => started?,
+                }
             }
-            (started, _) => started,
-        }
+        };
+        let is_xdp_wanted = matches!(config.transport, TransportConfig::Xdp(_));
+        trouble.fallback_is(is_xdp_wanted && !server.is_on_xdp());
+        server.trouble = Arc::clone(trouble);
+        Ok(server)
     }
 
     /// Whether the user-level stack serves, rather than the kernel's TCP.
@@ -123,6 +137,12 @@ impl Server {
     /// Where it listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The turns that each shard has made so far; none for one that has ended.
+    pub fn turns(&self) -> impl Iterator<Item = Option<u64>> {
+        let turns = |shard: &RunningShard| shard.counters.get(Counter::Turns);
+        self.shards.iter().map(move |shard| (!shard.thread.is_finished()).then(|| turns(shard)))
     }
 
     /// What each shard has counted so far.
@@ -144,7 +164,8 @@ impl Server {
         };
         let steering = self.behind.as_ref().map(xdp::Behind::steering);
         let log = self.access_log.as_ref().map(AccessLog::counters);
-        Observer::new(about, self.shards.iter().map(observed).collect(), steering, log)
+        let shards = self.shards.iter().map(observed).collect();
+        Observer::new(about, shards, Whole { steering, log, trouble: Arc::clone(&self.trouble) })
     }
 
     /// Opens the access log anew by its name, after it was renamed.
@@ -157,9 +178,9 @@ impl Server {
         &self.ended
     }
 
-    /// Ready when the interface has vanished, or another has its name.
-    pub fn interface_lost(&self) -> &Receiver<()> {
-        self.behind.as_ref().map_or(&self.never, xdp::Behind::interface_lost)
+    /// Says why this server cannot go on, once it cannot for what has happened to its interface.
+    pub fn lost(&self) -> &Receiver<Loss> {
+        self.behind.as_ref().map_or(&self.never, xdp::Behind::lost)
     }
 
     /// Asks for a drain: responses under way are finished, then connections and shards end.

@@ -9,14 +9,18 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender};
 use pagewire_driver::{Steering, Waker, wait_readable};
 use pagewire_stack::{NetworkView, user::ServedAddress};
 
-use super::link_watch::{Happening, LinkWatch};
+use super::{
+    Loss, Trouble,
+    link_watch::LinkWatch,
+    upkeep::{PULSE, Upkeep},
+};
 use crate::{
     control::netlink::{Network, NetworkError},
     failure::Failure,
@@ -84,16 +88,20 @@ impl Neighbourhood {
         self.ask.clone()
     }
 
-    /// Starts to pass on changes and questions, and to keep `steering` at who owns what of `served`.
+    /// Starts to pass on changes and questions, and to look after the interface: to keep `steering` on it and
+    /// at who owns what of `served`, and to see that it has so many `queues`, if that matters.
     pub(super) fn watch(
         self,
         steering: Arc<Mutex<Steering>>,
         served: &[ServedAddress],
+        queues: Option<usize>,
+        trouble: Arc<Trouble>,
     ) -> Result<Watch, Failure> {
         let failed = |source| Failure::System { what: "watch the network", source };
         let Self { network, shards, asked, keeper, interface, .. } = self;
         let owners = served.iter().map(|it| (it.address(), it.owned_alone)).collect();
         let link = LinkWatch::new(network.view(), owners);
+        trouble.link_is(network.view().link.up);
         let notices = network.as_fd().try_clone_to_owned().map_err(failed)?;
         let network = Arc::new(Mutex::new(network));
         let waker = Waker::new().map_err(failed)?;
@@ -102,10 +110,10 @@ impl Neighbourhood {
         let (prober, asker) = (Arc::clone(&network), keeper.clone());
         spawn("probe", move || answer_probes(&prober, &asked, &asker)).map_err(failed)?;
         let (report, lost) = crossbeam_channel::bounded(1);
-        let mut consequences = Consequences { interface, link, report, steering, keeper };
+        let mut upkeep = Upkeep { interface, link, queues, steering, keeper, trouble, report };
         let (wake, stopped) = (waker.clone(), Arc::clone(&stop));
         let run = move || {
-            pass_on(&network, &notices, &shards, &mut consequences, (&wake, &stopped));
+            pass_on(&network, &notices, &shards, &mut upkeep, (&wake, &stopped));
         };
         let thread = spawn("network", run).map_err(failed)?;
         Ok(Watch { thread: Some(thread), waker, stop, lost })
@@ -130,11 +138,13 @@ fn pass_on(
     network: &Mutex<Network>,
     notices: &OwnedFd,
     shards: &[(Sender<NetworkView>, Option<Waker>)],
-    consequences: &mut Consequences,
+    upkeep: &mut Upkeep,
     (waker, stop): (&Waker, &AtomicBool),
 ) {
+    let mut look = Instant::now() + PULSE;
     while !stop.load(Ordering::Acquire) {
-        wait_readable(&[notices.as_fd(), waker.as_fd()], None);
+        let timeout = look.saturating_duration_since(Instant::now());
+        wait_readable(&[notices.as_fd(), waker.as_fd()], Some(timeout));
         let mut network = network.lock().unwrap_or_else(PoisonError::into_inner);
         match network.refresh() {
             Ok(Some(view)) => {
@@ -143,51 +153,22 @@ fn pass_on(
                     let _ = shard.send(view.clone());
                     waker.iter().for_each(Waker::wake);
                 }
-                let happenings = consequences.link.see(view);
+                let happenings = upkeep.link.see(view);
                 drop(network);
                 for happening in happenings {
-                    consequences.draw(happening);
+                    upkeep.draw(happening);
                 }
             }
-            Ok(None) => {}
+            Ok(None) => drop(network),
             Err(error) => {
                 drop(network);
                 tracing::warn!("{error}; what was known before is used");
                 thread::sleep(PATIENCE);
             }
         }
-    }
-}
-
-/// What follows from what happens to the interface.
-struct Consequences {
-    interface: String,
-    link: LinkWatch,
-    report: Sender<()>,
-    steering: Arc<Mutex<Steering>>,
-    keeper: Keeper,
-}
-
-impl Consequences {
-    fn draw(&self, happening: Happening) {
-        let interface = &self.interface;
-        match happening {
-            Happening::Down => tracing::warn!("the link of {interface} is down"),
-            Happening::Up => tracing::info!("the link of {interface} is up again"),
-            Happening::Lost => {
-                let _ = self.report.try_send(());
-            }
-            Happening::Owner { address, alone } => {
-                let owner = if alone { "pagewire alone" } else { "the kernel as well" };
-                tracing::info!("{address} belongs to {owner} now");
-                let steering = Arc::clone(&self.steering);
-                let own = move || {
-                    steering.lock().unwrap_or_else(PoisonError::into_inner).own(address, alone)
-                };
-                if let Err(error) = self.keeper.run(own).map(|owned| owned.map_err(Failure::from)) {
-                    tracing::warn!("{error}");
-                }
-            }
+        if Instant::now() >= look {
+            upkeep.look();
+            look = Instant::now() + PULSE;
         }
     }
 }
@@ -197,12 +178,12 @@ pub(super) struct Watch {
     thread: Option<JoinHandle<()>>,
     waker: Waker,
     stop: Arc<AtomicBool>,
-    lost: Receiver<()>,
+    lost: Receiver<Loss>,
 }
 
 impl Watch {
-    /// Ready when the interface is gone, or another has its name.
-    pub(super) fn lost(&self) -> &Receiver<()> {
+    /// Says why the server cannot go on, once it cannot.
+    pub(super) fn lost(&self) -> &Receiver<Loss> {
         &self.lost
     }
 }

@@ -1,6 +1,9 @@
 //! Having running shards take over a new configuration.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::RecvTimeoutError;
 
@@ -9,12 +12,24 @@ use crate::{config::Config, content::Catalogue, failure::Failure, shard::change:
 
 impl Server {
     /// Has every shard go on with the live part of `config`, and returns when all have. No connection is
-    /// lost by it.
+    /// lost by it. A shard that makes no turn for some seconds is not waited for any longer, which is logged:
+    /// `config` is what holds then all the same, for that shard as soon as it makes a turn.
     ///
     /// # Errors
     ///
-    /// If what `config` names cannot be had; the shards then go on as before. If a shard does not answer.
+    /// If what `config` names cannot be had, or there is no room for it; the shards then go on as before.
     pub fn reload(&self, config: &Config) -> Result<(), Failure> {
+        for number in self.reload_within(config, LAST_MOMENTS)? {
+            let core = self.shards[number].core;
+            tracing::error!(
+                "shard {number} on core {core} is stuck: it serves by the old configuration until it makes a turn"
+            );
+        }
+        Ok(())
+    }
+
+    /// The same, with the shards that have not taken it over within `patience`.
+    fn reload_within(&self, config: &Config, patience: Duration) -> Result<Vec<usize>, Failure> {
         let mut config = config.clone();
         config.cores = self.shards.iter().map(|shard| shard.core).collect();
         let limit = descriptors::raise_limit();
@@ -33,28 +48,117 @@ impl Server {
             )));
         }
         let catalogue = Arc::new(Catalogue::open(&live.sites)?);
-        let (taken, all_taken) = crossbeam_channel::bounded(0);
-        let change = Change {
-            catalogue,
-            limits: live.limits,
-            cache: live.cache,
-            timeouts: live.timeouts,
-            taken,
-        };
-        let deadline = Instant::now() + LAST_MOMENTS;
-        for shard in &self.shards {
-            // Refused by a shard that has ended, which is noticed elsewhere, or that does not look at its
-            // channel, which is noticed below.
-            let _ = shard.change.send_deadline(change.clone(), deadline);
+        let mut pending = Vec::with_capacity(self.shards.len());
+        for (number, shard) in self.shards.iter().enumerate() {
+            // One that has ended takes nothing over, which is noticed elsewhere.
+            if shard.thread.is_finished() {
+                continue;
+            }
+            let (taken, is_taken) = crossbeam_channel::bounded(0);
+            shard.change.put(Change {
+                catalogue: Arc::clone(&catalogue),
+                limits: live.limits,
+                cache: live.cache,
+                timeouts: live.timeouts,
+                taken,
+            });
+            pending.push((number, is_taken));
         }
-        drop(change);
         self.stop.announce();
         self.wake();
-        match all_taken.recv_deadline(deadline) {
-            Err(RecvTimeoutError::Timeout) => {
-                Err(Failure::Shard("a shard that does not take over the configuration".to_owned()))
-            }
-            _ => Ok(()),
+        let deadline = Instant::now() + patience;
+        pending.retain(|(_, is_taken)| {
+            is_taken.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout)
+        });
+        Ok(pending.into_iter().map(|(number, _)| number).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use pagewire_driver::Waker;
+
+    use super::{super::RunningShard, *};
+    use crate::{
+        counters::Counters,
+        shard::{
+            change::{self, Changes},
+            inquiry::Inbox,
+        },
+        stop::Stop,
+    };
+
+    fn config(flags: &str) -> Config {
+        let words = ["pagewire", "serve", "."].into_iter().chain(flags.split_whitespace());
+        Config::of_command_line(words).unwrap()
+    }
+
+    /// A server of shards that do `run` in place of serving.
+    fn server(runs: Vec<Box<dyn FnOnce(Changes, Stop) + Send>>) -> Server {
+        let stop = Stop::default();
+        let shard = |(core, run): (usize, Box<dyn FnOnce(Changes, Stop) + Send>)| {
+            let (change, changes) = change::channel();
+            let (questions, _) = Inbox::new();
+            let stop = stop.clone();
+            let thread = thread::spawn(move || {
+                run(changes, stop);
+                String::new()
+            });
+            let counters = Arc::new(Counters::default());
+            RunningShard { core, waker: Waker::new().unwrap(), counters, questions, change, thread }
+        };
+        let shards = runs.into_iter().enumerate().map(shard).collect();
+        Server {
+            addresses: Vec::new(),
+            shards,
+            stop,
+            ended: crossbeam_channel::never(),
+            behind: None,
+            never: crossbeam_channel::never(),
+            trouble: Arc::default(),
+            request_bytes: config("").live.limits.request_bytes(),
+            access_log: None,
         }
+    }
+
+    #[test]
+    fn a_stuck_shard_is_named_and_has_the_last_configuration_when_it_goes_on() {
+        let (free, stuck) = crossbeam_channel::bounded::<()>(0);
+        let (tell, told) = crossbeam_channel::unbounded();
+        let healthy = move |mut changes: Changes, stop: Stop| {
+            let mut taken = 0;
+            while taken < 3 {
+                if let Some(change) = changes.after(stop.hear().announcements()) {
+                    taken += 1;
+                    drop(change);
+                }
+                thread::yield_now();
+            }
+        };
+        let hung = move |mut changes: Changes, stop: Stop| {
+            let _ = stuck.recv();
+            let change = changes.after(stop.hear().announcements()).unwrap();
+            tell.send(change.timeouts.idle).unwrap();
+        };
+        let server = server(vec![Box::new(healthy), Box::new(hung), Box::new(|_, _| ())]);
+        while !server.shards[2].thread.is_finished() {
+            thread::yield_now();
+        }
+        for seconds in 1..=3 {
+            let next = config(&format!("--idle-timeout {seconds}s"));
+            let waited_for = server.reload_within(&next, Duration::from_millis(200)).unwrap();
+            assert_eq!(waited_for, [1], "not the one that has ended");
+        }
+        drop(free);
+        assert_eq!(told.recv().unwrap(), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_changes_nothing() {
+        let server = server(Vec::new());
+        let failure = server.reload(&config("--head-bytes 16384")).unwrap_err();
+        assert!(failure.to_string().contains("restart"), "{failure}");
     }
 }

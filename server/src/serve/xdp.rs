@@ -16,7 +16,7 @@ use pagewire_stack::user::{
 };
 
 use super::{
-    Server, descriptors,
+    Loss, Server, Trouble, descriptors,
     launch::{Launch, Summarize},
     neighbourhood::{Neighbourhood, Watch},
 };
@@ -38,8 +38,8 @@ impl Behind {
         Arc::downgrade(&self.steering)
     }
 
-    /// Ready when the interface has vanished, or another has its name.
-    pub(super) fn interface_lost(&self) -> &Receiver<()> {
+    /// Says why the server cannot go on, once it cannot.
+    pub(super) fn lost(&self) -> &Receiver<Loss> {
         self.watch.lost()
     }
 
@@ -54,7 +54,12 @@ impl Behind {
     }
 }
 
-pub(super) fn start(config: &Config, xdp: &XdpConfig, keeper: &Keeper) -> Result<Server, Failure> {
+pub(super) fn start(
+    config: &Config,
+    xdp: &XdpConfig,
+    keeper: &Keeper,
+    trouble: &Arc<Trouble>,
+) -> Result<Server, Failure> {
     check_counts(xdp)?;
     let mut config = config.clone();
     descriptors::fit_files(&mut config, descriptors::raise_limit());
@@ -123,7 +128,9 @@ pub(super) fn start(config: &Config, xdp: &XdpConfig, keeper: &Keeper) -> Result
     let endpoints =
         addresses.iter().map(|served| SocketAddr::new(served.address(), xdp.port)).collect();
     let steering = Arc::new(Mutex::new(steering));
-    let watch = neighbourhood.watch(Arc::clone(&steering), &addresses)?;
+    let queues = xdp.all_queues.then_some(xdp.queues.len());
+    let watch =
+        neighbourhood.watch(Arc::clone(&steering), &addresses, queues, Arc::clone(trouble))?;
     Ok(launch.finish(endpoints, Some(Behind { steering, watch })))
 }
 

@@ -1,13 +1,13 @@
 //! A new configuration on its way to a running shard.
 //!
 //! The control thread puts one [`Change`] into the channel of every shard, announces that by
-//! [`Stop`](crate::stop::Stop), and wakes them; each takes it over between two turns. Connections notice
-//! nothing: a request is answered by what held when its answer was found, and one that waits for a helper
-//! then is asked anew.
+//! [`Stop`](crate::stop::Stop), and wakes them; each takes it over between two turns. The channel has room for
+//! one: the next takes the place of one that is still there. Connections notice nothing: a request is answered by
+//! what held when its answer was found, and one that waits for a helper then is asked anew.
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded, never};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never};
 use pagewire_driver::Instant;
 use pagewire_stack::Transport;
 
@@ -16,9 +16,6 @@ use crate::{
     content::{CacheLimits, Catalogue},
     http::Limits,
 };
-
-/// Changes that may wait for one shard.
-const MOST_WAITING: usize = 4;
 
 /// What shards are to go on with.
 #[derive(Clone, Debug)]
@@ -36,9 +33,27 @@ pub struct Change {
 }
 
 /// The channel to one shard.
-pub fn channel() -> (Sender<Change>, Changes) {
-    let (sender, waiting) = bounded(MOST_WAITING);
-    (sender, Changes { waiting, announced: 0 })
+pub fn channel() -> (Handover, Changes) {
+    let (sender, waiting) = bounded(1);
+    (Handover { sender, waiting: waiting.clone() }, Changes { waiting, announced: 0 })
+}
+
+/// The control thread's end of the channel.
+#[derive(Debug)]
+pub struct Handover {
+    sender: Sender<Change>,
+    waiting: Receiver<Change>,
+}
+
+impl Handover {
+    /// Puts `change` there, in place of one that the shard has not taken over. Never waits.
+    pub fn put(&self, change: Change) {
+        let mut change = change;
+        while let Err(TrySendError::Full(again)) = self.sender.try_send(change) {
+            let _ = self.waiting.try_recv();
+            change = again;
+        }
+    }
 }
 
 /// The shard's end of the channel.
@@ -57,13 +72,13 @@ impl Default for Changes {
 }
 
 impl Changes {
-    /// The last of those that wait, if there is something new after `announcements`.
-    pub(super) fn after(&mut self, announcements: u32) -> Option<Change> {
+    /// The one that waits, if there is something new after `announcements`.
+    pub fn after(&mut self, announcements: u32) -> Option<Change> {
         if announcements == self.announced {
             return None;
         }
         self.announced = announcements;
-        self.waiting.try_iter().last()
+        self.waiting.try_recv().ok()
     }
 }
 

@@ -71,3 +71,21 @@ fn the_watchdog_is_told_that_idle_shards_are_alive() {
     assert!(start.elapsed() > Duration::from_millis(300), "every quarter of its time");
     assert!(!served.log().contains("stuck"));
 }
+
+#[test]
+fn a_drain_in_which_shards_have_ended_is_alive() {
+    let manager = Manager::new();
+    let environment = [("NOTIFY_SOCKET", manager.path.as_str()), ("WATCHDOG_USEC", "200000")];
+    let served = Served::start("root = \"{dir}/a\"\n", &environment);
+    let large = std::fs::File::create(served.directory.path().join("a/large")).unwrap();
+    large.set_len(64 << 20).unwrap();
+    let transfer = crate::process::begin_transfer(&served.address);
+    crate::process::signal(&served.child, Signal::QUIT);
+    manager.hear("STOPPING=1");
+    // The shard with the transfer is left; a shard without a connection has ended.
+    for _ in 0..10 {
+        manager.hear("WATCHDOG=1");
+    }
+    assert!(!served.log().contains("stuck"), "{}", served.log());
+    drop(transfer);
+}

@@ -92,6 +92,8 @@ fn prometheus_reads_them_and_they_are_what_happened() {
         ("pagewire_request_duration_seconds_bucket", "le", "+Inf", 4),
         ("pagewire_shard_responding", "", "", 1),
         ("pagewire_build_info", "transport", "kernel", 1),
+        ("pagewire_fallback", "", "", 0),
+        ("pagewire_interface_losses_total", "cause", "vanished", 0),
         ("pagewire_cache_lookups_total", "", "", 4),
     ] {
         let counted = sum(name, label, value);
@@ -112,7 +114,10 @@ fn other_requests_are_told_where_they_are() {
     assert_eq!(status("nonsense\r\n\r\n"), "400");
     // As long as is read of a request.
     assert_eq!(status(&format!("{:x<8192}", "GET /metrics HTTP/1.1\r\nX: ")), "400");
-    assert!(request(&metrics, "HEAD /metrics HTTP/1.1\r\n\r\n").ends_with("\r\n\r\n"));
+    for (path, status) in [("/metrics", "200"), ("/other", "404")] {
+        let answer = request(&metrics, &format!("HEAD {path} HTTP/1.1\r\n\r\n"));
+        assert!(answer[9..].starts_with(status) && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Runs a command on one side.
-fn run(lab: &Lab, side: Side, words: &str) {
+pub fn run(lab: &Lab, side: Side, words: &str) {
     let mut words = words.split_whitespace();
     let mut command = lab.command(side, words.next().unwrap());
     let output = command.args(words).stdin(Stdio::null()).output().unwrap();
@@ -23,7 +23,7 @@ fn run(lab: &Lab, side: Side, words: &str) {
 }
 
 /// Waits until the process has said `words` so often.
-fn wait_said(process: &Process, words: &str, times: usize) {
+pub fn wait_said(process: &Process, words: &str, times: usize) {
     let deadline = Instant::now() + Duration::from_secs(15);
     while process.said().matches(words).count() < times {
         assert!(Instant::now() < deadline, "never said `{words}`: {}", process.said());
@@ -32,7 +32,7 @@ fn wait_said(process: &Process, words: &str, times: usize) {
 }
 
 /// Makes the wire that was deleted again.
-fn plug_in(lab: &Lab) {
+pub fn plug_in(lab: &Lab) {
     let client = Side::Client.namespace(lab.prefix());
     let queues = "numrxqueues 2 numtxqueues 2";
     run(
@@ -51,7 +51,7 @@ fn plug_in(lab: &Lab) {
     }
 }
 
-fn fetch(lab: &Lab, site: &Site) {
+pub fn fetch(lab: &Lab, site: &Site) {
     for server in SERVER {
         let connect = || Client::connect(server, PATIENCE);
         let mut client = lab.within(Side::Client, connect).unwrap().expect("a connection");
@@ -179,7 +179,13 @@ fn where_the_kernel_has_the_address_it_serves_when_the_interface_is_lost() {
     wait_said(&process, "serving again", 1);
     plug_in(&lab);
     run(&lab, Side::Client, "ip route add 10.99.0.1 via 10.77.0.1");
+    // Until it is back: then AF_XDP takes over again, with the privileges that one thread has kept.
+    wait_said(&process, "AF_XDP takes over", 1);
+    wait_said(&process, "serving again", 2);
     fetch();
+    let said = process.said();
+    assert_eq!(said.matches("the kernel's TCP serves instead").count(), 1, "{said}");
+    assert_eq!(said.matches("native XDP").count(), 2, "{said}");
     process.stop();
 }
 

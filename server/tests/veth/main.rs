@@ -3,6 +3,7 @@
 //! These tests need root: without it they say that they are skipped, and fail where `CI` is set.
 
 mod client;
+mod detach;
 mod examples;
 mod hopping;
 mod interface;
@@ -11,3 +12,4 @@ mod process;
 mod reloads;
 mod restart;
 mod serving;
+mod tampering;
