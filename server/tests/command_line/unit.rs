@@ -12,11 +12,19 @@ use pagewire::{
 
 /// The settings of `[Service]`, by name. Each is given once.
 fn service() -> BTreeMap<String, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib/systemd/pagewire.service");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (_, service) = text.split_once("\n[Service]\n").unwrap();
-    let (service, install) = service.split_once("\n[Install]\n").unwrap();
+    let text = read("pagewire.service");
+    let (service, install) = text.split_once("\n[Install]\n").unwrap();
     assert_eq!(install.trim(), "WantedBy=multi-user.target");
+    settings(service)
+}
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib/systemd").join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn settings(text: &str) -> BTreeMap<String, String> {
+    let (_, service) = text.split_once("\n[Service]\n").unwrap();
     let mut settings = BTreeMap::new();
     let lines = service.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     for line in lines {
@@ -50,6 +58,9 @@ fn the_manager_is_told_what_it_waits_for_and_drains_are_not_cut() {
     assert_eq!(service["Type"], "notify-reload");
     // The default of `ReloadSignal=` is SIGHUP, which reloads.
     assert!(!service.contains_key("ReloadSignal") && !service.contains_key("ExecReload"));
+    let before_253 = settings(&read("before-253.conf"));
+    assert_eq!((before_253.len(), before_253["Type"].as_str()), (2, "notify"));
+    assert!(before_253["ExecReload"].ends_with("kill -HUP $MAINPID"));
     assert!(service["WatchdogSec"].parse::<u64>().unwrap() >= 5, "longer than a reload waits");
     assert_eq!(service["KillSignal"], "SIGQUIT");
     let Ok(Task::Serve(mut sources)) = args::parse(["pagewire", "serve", "."]) else { panic!() };
@@ -74,4 +85,5 @@ fn it_has_the_capabilities_that_it_uses_and_no_others() {
     assert_ne!(service["User"], "root");
     let families = ["AF_INET", "AF_INET6", "AF_NETLINK", "AF_UNIX", "AF_XDP"];
     assert_eq!(words(&service["RestrictAddressFamilies"]), families);
+    assert_eq!(words(&service["SystemCallFilter"]), ["@system-service", "bpf", "seccomp"]);
 }
