@@ -8,7 +8,7 @@ use std::{
 use pagewire_stack::{FileObject, FileRange, Part, Parts};
 
 use crate::{
-    content::{FileEntry, Listing, Refusal, Representation, Resource, Shared},
+    content::{FileEntry, Representation, Resource, Shared},
     http::{
         Field, Method, Request, Status,
         conditional::{self, Verdict},
@@ -50,27 +50,37 @@ impl Reply {
 }
 
 /// Why a resource is not sent, and what there is to say about that.
-pub type Instead = (Status, Detail<'static>);
+type Instead = (Status, Detail<'static>);
 
-/// Puts the answer of `resource` to a GET, HEAD or OPTIONS into `reply`.
-///
-/// # Errors
-///
-/// What to refuse it with; nothing is in `reply` then.
+/// Puts the answer of `resource` to a request into `reply`. Whatever it is, it has the fields that all
+/// responses about the path have.
 pub fn answer(
     request: &Request<'_>,
     resource: &Resource,
     common: Common<'_>,
     reply: &mut Reply,
+) -> Status {
+    let answered = match request.method {
+        Method::Get | Method::Head => represent(request, resource, common, reply),
+        Method::Options => match resource {
+            Resource::Refused(refusal) => Err((refusal.status, Detail::None)),
+            _ => return options(request, resource.shared(), common, reply),
+        },
+        Method::NotAllowed => Err((Status::MethodNotAllowed, Detail::None)),
+        Method::Unknown => Err((Status::NotImplemented, Detail::None)),
+    };
+    answered.unwrap_or_else(|(status, detail)| {
+        refuse(request, resource.shared(), status, detail, common, reply)
+    })
+}
+
+/// Puts what `resource` is into `reply`.
+fn represent(
+    request: &Request<'_>,
+    resource: &Resource,
+    common: Common<'_>,
+    reply: &mut Reply,
 ) -> Result<Status, Instead> {
-    if request.method == Method::Options && !matches!(resource, Resource::Refused(_)) {
-        let shared = match resource {
-            Resource::File(file) | Resource::Listing(Listing { html: file, .. }) => &file.shared,
-            Resource::Elsewhere(elsewhere) => &elsewhere.shared,
-            Resource::Refused(refusal) => &refusal.shared,
-        };
-        return Ok(options(request, shared, common, reply));
-    }
     match resource {
         Resource::File(file) => answer_with_file(request, file, common, reply),
         Resource::Listing(listing) => {
@@ -88,26 +98,26 @@ pub fn answer(
             finish_text(request, elsewhere.status, reply);
             Ok(elsewhere.status)
         }
-        Resource::Refused(refusal) => Ok(refuse(request, refusal, Detail::None, common, reply)),
+        Resource::Refused(refusal) => Err((refusal.status, Detail::None)),
     }
 }
 
 /// Puts a refusal into `reply`.
 pub fn refuse(
     request: &Request<'_>,
-    refusal: &Refusal,
+    shared: &Shared,
+    status: Status,
     detail: Detail<'_>,
     common: Common<'_>,
     reply: &mut Reply,
 ) -> Status {
-    let status = refusal.status;
-    let common = permit(request, &refusal.shared, common);
-    let page = refusal.page.as_ref();
+    let common = permit(request, shared, common);
+    let page = shared.page(status);
     let shown = page.map_or(Page::of(status), |page| Page {
         content_type: &page.content_type,
         len: page.object.len(),
     });
-    let lines = [&*refusal.shared.lines, b"".as_slice()];
+    let lines = [&*shared.lines, b"".as_slice()];
     response::write_plain(&mut reply.head, status, common, lines, detail, shown);
     match page {
         None => finish_text(request, status, reply),
@@ -157,11 +167,7 @@ fn finish_text(request: &Request<'_>, status: Status, reply: &mut Reply) {
 }
 
 /// Puts the answer of `file` to a GET or HEAD into `reply`.
-///
-/// # Errors
-///
-/// What to refuse it with; nothing is in `reply` then.
-pub fn answer_with_file(
+fn answer_with_file(
     request: &Request<'_>,
     file: &FileEntry,
     common: Common<'_>,
@@ -221,7 +227,7 @@ fn choose<'a>(request: &Request<'_>, file: &'a FileEntry) -> Result<&'a Represen
             let coded = file.coded.iter().find(|(other, _)| *other == coding);
             Ok(coded.map_or(&file.plain, |(_, coded)| coded))
         }
-        None => Err((Status::NotAcceptable, Detail::None)),
+        None => Err((Status::NotAcceptable, Detail::Coding)),
     }
 }
 

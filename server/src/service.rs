@@ -116,20 +116,17 @@ impl Service {
         };
         request.keep_alive &= asked.afterwards == Afterwards::GoOn;
         let site = self.content.catalogue().sites().route(request.authority);
-        let found = match self.find(&request, site, asked) {
+        let status = match self.find(&request, site, asked) {
             Ok(Lookup::Waiting) => return Step::Waiting,
             Ok(Lookup::Found(resource)) => {
                 answer::answer(&request, &resource, self.common(&request), reply)
             }
             Ok(Lookup::Everything) => {
                 let shared = &self.content.catalogue().refusal(site, Status::NotFound).shared;
-                Ok(answer::options(&request, shared, self.common(&request), reply))
+                answer::options(&request, shared, self.common(&request), reply)
             }
-            Err(status) => Err((status, Detail::None)),
+            Err(status) => self.say_instead(&request, site, status, reply),
         };
-        let status = found.unwrap_or_else(|(status, detail)| {
-            self.say_instead(&request, site, status, detail, reply)
-        });
         let then = match request {
             Request { keep_alive: true, .. } => Then::GoOn,
             Request { is_last: true, .. } => Then::Conclude,
@@ -151,7 +148,7 @@ impl Service {
             request.method = Method::Head;
         }
         let site = self.content.catalogue().sites().route(b"");
-        self.say_instead(&request, site, status, Detail::None, reply);
+        self.say_instead(&request, site, status, reply);
         Step::Answered { consumed: 0, status, then: Then::Close }
     }
 
@@ -162,11 +159,12 @@ impl Service {
         asked: Asked,
     ) -> Result<Lookup, Status> {
         let site = site.ok_or(Status::Misdirected)?;
-        match request.method {
-            Method::Options if request.path.is_empty() => return Ok(Lookup::Everything),
-            Method::Get | Method::Head | Method::Options => {}
-            Method::NotAllowed => return Err(Status::MethodNotAllowed),
-            Method::Unknown => return Err(Status::NotImplemented),
+        if request.path.is_empty() {
+            // Only an OPTIONS is about no path, or a CONNECT.
+            return match request.method {
+                Method::Options => Ok(Lookup::Everything),
+                _ => Err(Status::MethodNotAllowed),
+            };
         }
         if let Some(resource) = asked.found {
             return Ok(Lookup::Found(resource));
@@ -177,17 +175,16 @@ impl Service {
         Ok(resource.map_or(Lookup::Waiting, Lookup::Found))
     }
 
-    /// Answers with what `site` says for an error.
+    /// Answers with what `site` says for an error, whatever the path.
     fn say_instead(
         &self,
         request: &Request<'_>,
         site: Option<SiteId>,
         status: Status,
-        detail: Detail<'_>,
         reply: &mut Reply,
     ) -> Status {
-        let refusal = self.content.catalogue().refusal(site, status);
-        answer::refuse(request, refusal, detail, self.common(request), reply)
+        let shared = &self.content.catalogue().refusal(site, status).shared;
+        answer::refuse(request, shared, status, Detail::None, self.common(request), reply)
     }
 
     fn common<'a>(&'a self, request: &Request<'_>) -> Common<'a> {

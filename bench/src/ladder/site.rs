@@ -129,14 +129,13 @@ impl Site {
         };
         let reply = &mut self.reply;
         reply.head = std::mem::take(head);
-        let answered = match resource {
+        match resource {
             Ok(resource) => answer::answer(request, &resource, common, reply),
-            Err(status) => Err((status, Detail::None)),
+            Err(status) => {
+                let shared = &self.catalogue.refusal(None, status).shared;
+                answer::refuse(request, shared, status, Detail::None, common, reply)
+            }
         };
-        if let Err((status, detail)) = answered {
-            let refusal = self.catalogue.refusal(None, status);
-            answer::refuse(request, refusal, detail, common, reply);
-        }
         let mut file = None;
         for part in reply.parts.drain(..) {
             match part {

@@ -302,7 +302,7 @@ impl Drop for Reply {
     fn drop(&mut self) {
         let resource = self.resource.take().unwrap_or_else(|| {
             let (status, shared) = (Status::Unavailable, Shared::default());
-            Arc::new(Resource::Refused(Refusal { status, shared, page: None }))
+            Arc::new(Resource::Refused(Refusal { status, shared }))
         });
         // Nobody is there to be told any more once the core has stopped.
         let _ = self.sender.send(Answer { key: std::mem::take(&mut self.key), resource });

@@ -48,6 +48,15 @@ struct Refusals {
     other: Refusal,
 }
 
+/// What is wrong with requests, rather than with the files that they ask for: a core finds it out.
+const ASKED_WRONGLY: [Status; 5] = [
+    Status::MethodNotAllowed,
+    Status::NotAcceptable,
+    Status::PreconditionFailed,
+    Status::RangeNotSatisfiable,
+    Status::NotImplemented,
+];
+
 /// Bytes of the site's number at the front of a key.
 const SITE_LEN: usize = 2;
 
@@ -95,7 +104,6 @@ impl Catalogue {
             None => Arc::new(Resource::Refused(Refusal {
                 status: Status::Misdirected,
                 shared: Shared::default(),
-                page: None,
             })),
         }
     }
@@ -128,8 +136,14 @@ impl Place {
 
     /// What is said where the policy for a path says so.
     pub fn refuse(&self, status: Status, policy: &Policy<'_>) -> Resource {
-        let page = policy.error_page(status).and_then(|page| self.pages.get(page)).cloned();
-        Resource::Refused(Refusal { status, shared: Shared::of(policy), page })
+        let shared = self.shared(policy, Some(status));
+        Resource::Refused(Refusal { status, shared })
+    }
+
+    /// What all responses about a path have in common, one with `status` included.
+    pub fn shared(&self, policy: &Policy<'_>, status: Option<Status>) -> Shared {
+        let statuses = ASKED_WRONGLY.iter().copied().chain(status);
+        Shared::of(policy, statuses, |page| self.pages.get(page).cloned())
     }
 }
 
@@ -147,11 +161,7 @@ fn read_page(root: &Root, site: &Site, page: &str) -> io::Result<ErrorPage> {
 
 impl Refusals {
     fn of(policy: &Policy<'_>, page: impl Fn(&str) -> Option<Arc<ErrorPage>>) -> Self {
-        let refusal = |status| Refusal {
-            status,
-            shared: Shared::of(policy),
-            page: policy.error_page(status).and_then(&page),
-        };
+        let refusal = |status| Refusal { status, shared: Shared::of(policy, [status], &page) };
         let each = Status::ERRORS.iter().map(|&status| refusal(status)).collect();
         Self { each, other: refusal(Status::InternalError) }
     }
@@ -162,8 +172,16 @@ impl Refusals {
 }
 
 impl Shared {
-    /// What a policy says of all responses about a path.
-    pub(super) fn of(policy: &Policy<'_>) -> Self {
+    /// What a policy says of all responses about a path, among them some errors.
+    fn of(
+        policy: &Policy<'_>,
+        statuses: impl IntoIterator<Item = Status>,
+        page: impl Fn(&str) -> Option<Arc<ErrorPage>>,
+    ) -> Self {
+        let pages = statuses.into_iter().filter_map(|status| {
+            let page = policy.error_page(status).and_then(&page)?;
+            Some((status, page))
+        });
         let mut lines = Vec::new();
         for (name, value) in &policy.headers {
             write_line(&mut lines, name, value);
@@ -174,6 +192,6 @@ impl Shared {
             }
             lines.extend_from_slice(cors.response_fields());
         }
-        Self { lines: lines.into(), cors: policy.cors.cloned() }
+        Self { lines: lines.into(), cors: policy.cors.cloned(), pages: pages.collect() }
     }
 }

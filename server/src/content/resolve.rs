@@ -73,10 +73,13 @@ impl Look<'_> {
         if let Some((redirect, base_len)) = policy.redirect {
             let mut target = Vec::new();
             redirect.write_target(asked, base_len, &mut target);
-            let mut elsewhere =
-                elsewhere(redirect.status(), target, policy, redirect.keeps_query());
-            elsewhere.lines = cache_control(policy).into();
-            return Ok(Found::New(Arc::new(Resource::Elsewhere(elsewhere))));
+            return Ok(Found::New(Arc::new(Resource::Elsewhere(Elsewhere {
+                status: redirect.status(),
+                target: target.into(),
+                keeps_query: redirect.keeps_query(),
+                shared: self.place.shared(policy, None),
+                lines: cache_control(policy).into(),
+            }))));
         }
         if policy.dotfiles == Dotfiles::Hide && path::is_hidden(key) {
             return Err(Errno::NOENT);
@@ -89,8 +92,14 @@ impl Look<'_> {
         }
         let mut target = Vec::new();
         path::write_directory_target(key, &mut target);
-        let elsewhere = elsewhere(Status::MovedPermanently, target, policy, true);
-        Ok(Found::New(Arc::new(Resource::Elsewhere(elsewhere))))
+        // The rule's `Cache-Control` is about files: a year is long for what is a directory today.
+        Ok(Found::New(Arc::new(Resource::Elsewhere(Elsewhere {
+            status: Status::MovedPermanently,
+            target: target.into(),
+            keeps_query: true,
+            shared: self.place.shared(policy, None),
+            lines: Box::default(),
+        }))))
     }
 
     fn at_directory(&self, key: &[u8], policy: &Policy<'_>) -> Result<Found, Errno> {
@@ -121,15 +130,16 @@ impl Look<'_> {
         {
             return Found::Unchanged;
         }
+        let shared = self.place.shared(policy, None);
+        let lines = lines_of_entities(policy, &shared, "Accept");
         let entry = |text: String, content_type: &str, tag: &str| {
             let etag = format!("\"{:x}-{tag}\"", listed.digest);
             let object = FileObject::from_bytes(text.into_bytes());
-            let entity =
-                entity(policy, &object, &etag, listed.changed, None, content_type, "Accept");
+            let entity = entity(policy, &lines, &object, &etag, listed.changed, None, content_type);
             FileEntry {
                 plain: Representation { object, entity },
                 coded: Box::default(),
-                shared: Shared::of(policy),
+                shared: shared.clone(),
             }
         };
         Found::New(Arc::new(Resource::Listing(Listing {
@@ -149,13 +159,15 @@ impl Look<'_> {
         {
             return Ok(Found::Unchanged);
         }
+        let shared = self.place.shared(&policy, None);
         let vary = if coded.is_empty() { "" } else { "Accept-Encoding" };
+        let lines = lines_of_entities(&policy, &shared, vary);
         let represent = |opened: Opened, coding: Option<Coding>| {
             let object = FileObject::load(opened.file)?;
             object.bring_in();
             let etag = etag(object.identity(), coding);
             let changed = last_modified(object.identity());
-            let entity = entity(&policy, &object, &etag, changed, coding, &content_type, vary);
+            let entity = entity(&policy, &lines, &object, &etag, changed, coding, &content_type);
             Ok(Representation { object, entity })
         };
         let plain = represent(opened, None).map_err(|error: io::Error| errno(&error))?;
@@ -164,7 +176,7 @@ impl Look<'_> {
             .into_iter()
             .filter_map(|(coding, opened)| Some((coding, represent(opened, Some(coding)).ok()?)));
         let coded = coded.collect();
-        let file = FileEntry { plain, coded, shared: Shared::of(&policy) };
+        let file = FileEntry { plain, coded, shared };
         Ok(Found::New(Arc::new(Resource::File(file))))
     }
 
@@ -212,11 +224,6 @@ fn is_same(known: &FileEntry, plain: &Opened, coded: &[(Coding, Opened)]) -> boo
         })
 }
 
-fn elsewhere(status: Status, target: Vec<u8>, policy: &Policy<'_>, keeps_query: bool) -> Elsewhere {
-    let target = target.into();
-    Elsewhere { status, target, keeps_query, shared: Shared::of(policy), lines: Box::default() }
-}
-
 fn cache_control(policy: &Policy<'_>) -> Vec<u8> {
     let mut line = Vec::new();
     if !policy.cache_control.is_empty() {
@@ -225,29 +232,34 @@ fn cache_control(policy: &Policy<'_>) -> Vec<u8> {
     line
 }
 
+/// Whole lines of fields of all representations at a path.
+fn lines_of_entities(policy: &Policy<'_>, shared: &Shared, vary: &str) -> Vec<u8> {
+    // A `Vary: Origin` of their own is among these.
+    let mut lines = shared.lines.to_vec();
+    lines.extend(cache_control(policy));
+    if !vary.is_empty() {
+        write_line(&mut lines, "Vary", vary);
+    }
+    lines
+}
+
 /// The head of a representation, by the rules for its path.
 fn entity(
     policy: &Policy<'_>,
+    lines: &[u8],
     object: &FileObject,
     etag: &str,
     last_modified: SystemTime,
     coding: Option<Coding>,
     content_type: &str,
-    vary: &str,
 ) -> Entity {
-    // A `Vary: Origin` of their own is among these.
-    let mut lines = Shared::of(policy).lines.into_vec();
-    lines.extend(cache_control(policy));
-    if !vary.is_empty() {
-        write_line(&mut lines, "Vary", vary);
-    }
     let etag = match policy.etag {
         EtagKind::Strong => etag.to_owned(),
         EtagKind::Weak => format!("W/{etag}"),
         EtagKind::Off => String::new(),
     };
     Entity::new(&Description {
-        lines: &lines,
+        lines,
         etag: &etag,
         last_modified,
         shows_last_modified: policy.last_modified,

@@ -30,6 +30,15 @@ pub struct Shared {
     pub lines: Box<[u8]>,
     /// Which pages of other origins may read.
     pub cors: Option<Arc<Cors>>,
+    /// What people get to see of errors, where it is not the sentence of the status.
+    pub pages: Box<[(Status, Arc<ErrorPage>)]>,
+}
+
+impl Shared {
+    /// The page for an error, if there is one.
+    pub fn page(&self, status: Status) -> Option<&ErrorPage> {
+        self.pages.iter().find(|(of, _)| *of == status).map(|(_, page)| &**page)
+    }
 }
 
 /// Bytes to send, and what their head says.
@@ -83,8 +92,6 @@ pub struct Refusal {
     pub status: Status,
     /// What all responses about the path have in common.
     pub shared: Shared,
-    /// What people get to see; the sentence of the status without it.
-    pub page: Option<Arc<ErrorPage>>,
 }
 
 /// A page that a site has for an error.
@@ -114,6 +121,15 @@ impl FileEntry {
 }
 
 impl Resource {
+    /// What all responses about the path have in common.
+    pub fn shared(&self) -> &Shared {
+        match self {
+            Self::File(file) | Self::Listing(Listing { html: file, .. }) => &file.shared,
+            Self::Elsewhere(elsewhere) => &elsewhere.shared,
+            Self::Refused(refusal) => &refusal.shared,
+        }
+    }
+
     /// Memory that this keeps filled, in bytes. A large file is mapped and costs address space only.
     pub(super) fn held_bytes(&self) -> u64 {
         match self {

@@ -230,7 +230,7 @@ fn errors_have_the_pages_and_fields_of_their_path() {
         let Resource::Refused(refusal) = &*found else { panic!() };
         let lines = String::from_utf8(refusal.shared.lines.to_vec()).unwrap();
         assert_eq!(lines, "Server: pagewire\r\nX-A: b\r\n");
-        let page = refusal.page.clone();
+        let page = refusal.shared.page(refusal.status);
         page.map(|page| (page.object.memory().unwrap().to_vec(), page.content_type.clone()))
     };
     let html = "text/html; charset=utf-8".to_owned();
@@ -239,9 +239,10 @@ fn errors_have_the_pages_and_fields_of_their_path() {
     assert_eq!(page("sub/nothing"), Some((b"sub".to_vec(), text)));
     assert_eq!(page(""), None);
     let catalogue = Arc::clone(fixture.content.catalogue());
-    assert!(catalogue.refusal(Some(SiteId(0)), Status::NotFound).page.is_some());
-    assert!(catalogue.refusal(Some(SiteId(0)), Status::BadRequest).page.is_none());
-    assert!(catalogue.refusal(None, Status::NotFound).page.is_none());
+    let has_page = |site, status| catalogue.refusal(site, status).shared.page(status).is_some();
+    assert!(has_page(Some(SiteId(0)), Status::NotFound));
+    assert!(!has_page(Some(SiteId(0)), Status::BadRequest));
+    assert!(!has_page(None, Status::NotFound));
 }
 
 #[test]

@@ -197,6 +197,8 @@ pub enum Detail<'a> {
     Location(&'a [u8], &'a [u8]),
     /// How long the representation is that the range lies outside of.
     Length(u64),
+    /// That other codings may be acceptable (RFC 9110 §12.5.3).
+    Coding,
 }
 
 /// The content of a response without a file.
@@ -244,6 +246,7 @@ pub fn write_plain(
             write_number(out, total);
             out.extend_from_slice(b"\r\n");
         }
+        Detail::Coding => write_line(out, "Vary", "Accept-Encoding"),
     }
     write_line(out, "Content-Type", page.content_type);
     write_length(out, page.len);
@@ -428,6 +431,8 @@ mod tests {
         assert!(moved.contains("\r\nX: y\r\nLocation: /a/?q\r\n"));
         let outside = plain(Status::RangeNotSatisfiable, COMMON, Detail::Length(7));
         assert!(outside.contains("\r\nContent-Range: bytes */7\r\n"));
+        let coding = plain(Status::NotAcceptable, COMMON, Detail::Coding);
+        assert!(coding.contains("\r\nVary: Accept-Encoding\r\n"));
         let allow = "\r\nAllow: GET, HEAD, OPTIONS\r\n";
         assert!(plain(Status::MethodNotAllowed, COMMON, Detail::None).contains(allow));
         let options = text(|out| write_options(out, COMMON, [b"A: b\r\n", b"C: d\r\n"]));

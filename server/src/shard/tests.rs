@@ -481,6 +481,7 @@ fn steady_content_is_waited_for_but_no_longer_than_a_request_may_take() {
     }
     assert!(fixture.statuses().is_empty());
     fixture.receive(&"x".repeat(500));
+    fixture.await_responses(1);
     assert_eq!(fixture.statuses(), [405], "it is whole");
 
     let mut fixture = Fixture::new();

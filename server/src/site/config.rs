@@ -62,9 +62,11 @@ pub struct RuleConfig {
     pub charset: Option<String>,
     /// What entity tags promise. [strong]
     pub etag: Option<EtagKind>,
-    /// `Cache-Control` of files, listings and redirects; empty for none. [none]
+    /// `Cache-Control` of files, listings and `redirect`; empty for none. Errors and the redirect of a
+    /// directory to its slash never have it. [none]
     pub cache_control: Option<String>,
-    /// Header fields to add, or to replace if an earlier rule has added them; on errors as well.
+    /// Header fields to add, or to replace if an earlier rule has added them; on errors and redirects as
+    /// well, like those of `cors`, `hsts` and `security`.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// Header fields to leave out: those of earlier rules, `Server`, `Last-Modified`, `Accept-Ranges`.

@@ -56,13 +56,14 @@ security = "basic"
 hsts = { max_age = "365d", subdomains = true }
 headers = { X-Rule = "all" }
 types = { custom = "text/x-custom" }
-error_pages = { 404 = "/errors/404.html" }
+error_pages = { 404 = "/errors/404.html", 405 = "/errors/405.txt" }
 
 [[site.rule]]
 path = "/assets/"
 cache_control = "public, max-age=31536000, immutable"
 cors = { origins = ["*"] }
 headers = { X-Rule = "assets" }
+error_pages = { 416 = "/errors/416.txt" }
 
 [[site.rule]]
 path = "/api/"
@@ -247,7 +248,10 @@ fn prepare_ruled(root: &Path) {
     write("page.custom", b"custom\n");
     write("cyrillic/x.txt", b"x\n");
     write("indexed/index.htm", b"index htm\n");
+    write("assets/sub/b.js", b"deeper\n");
     write("errors/404.html", b"<p>nothing\n");
+    write("errors/405.txt", b"read only\n");
+    write("errors/416.txt", b"beyond\n");
     write(".hidden", b"hidden\n");
     write("open/.visible", b"visible\n");
     write("unlisted/x", b"");
