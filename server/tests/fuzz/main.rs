@@ -1,13 +1,20 @@
-//! Fuzzing of what clients send: requests, ranges, conditions and paths.
+//! Fuzzing of what clients send: requests, ranges, conditions and paths. What comes of them is compared with what
+//! plainer means make of the same (`oracle`).
 //!
 //! Inputs are kept in `__fuzz__` beside this file; how to run this for longer, or with coverage, is told
 //! in ARCHITECTURE.
 
+mod oracle;
+
 use std::time::{Duration, SystemTime};
 
+use oracle::{
+    conditions::{Outcome, Question},
+    message::{self, Message, Reading},
+};
 use pagewire::http::{
-    Field, Limits, Parsed,
-    conditional::{self, Tag, Validators},
+    Field, Limits, Method, Parsed, Request, Status,
+    conditional::{self, Tag, Validators, Verdict},
     parse, path,
     range::{self, Selection},
     worth_parsing,
@@ -20,6 +27,9 @@ fn time() -> Duration {
 }
 
 const SOAK: Duration = Duration::from_mins(2);
+
+/// Most ranges that a server here looks at.
+const MOST_RANGES: usize = 64;
 
 /// Words that requests consist of. An input's bytes name them, or are themselves.
 const WORDS: [&str; 40] = [
@@ -79,7 +89,9 @@ fn spelled(input: &[u8]) -> Vec<u8> {
 
 fn request(bytes: &[u8]) {
     let limits = Limits { head_bytes: 1_024, body_bytes: 1_024 };
-    match parse(bytes, &limits) {
+    let parsed = parse(bytes, &limits);
+    compare(bytes, &parsed);
+    match parsed {
         Parsed::Complete(request) => {
             assert!(request.consumed <= bytes.len());
             assert!(request.consumed <= limits.request_bytes());
@@ -97,6 +109,75 @@ fn request(bytes: &[u8]) {
         _ => {
             let _ = worth_parsing(bytes, bytes.len() / 2, &limits);
         }
+    }
+}
+
+/// Whatever is taken for a request reads as the same request line by line, and whatever reads as a plain one is
+/// taken.
+fn compare(bytes: &[u8], parsed: &Parsed<'_>) {
+    let text = bytes.escape_ascii();
+    match (parsed, message::read(bytes)) {
+        (Parsed::Complete(request), Reading::Whole(message)) => equal(request, &message, bytes),
+        (Parsed::Complete(request), other) => panic!("{text}: {request:?} reads as {other:?}"),
+        (other, Reading::Whole(message)) => {
+            let is_small = message.head_len.max(message.body_len) <= 500;
+            assert!(!(message.is_plain && is_small), "{text}: {other:?}, reads as {message:?}");
+        }
+        (_, Reading::Cut | Reading::Wrong) => {}
+    }
+}
+
+fn equal(request: &Request<'_>, message: &Message, bytes: &[u8]) {
+    let what = format!("{}: {request:?}, {message:?}", bytes.escape_ascii());
+    let method = match &*message.method {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "OPTIONS" => Method::Options,
+        "POST" | "PUT" | "DELETE" | "CONNECT" | "TRACE" | "PATCH" => Method::NotAllowed,
+        _ => Method::Unknown,
+    };
+    assert_eq!((request.method, request.is_1_1), (method, message.is_1_1), "{what}");
+    if message.target.starts_with(b"/") {
+        assert_eq!([request.path, request.query].concat(), message.target, "{what}");
+        assert!(request.query.is_empty() || request.query.starts_with(b"?"), "{what}");
+    }
+    if !message.expects {
+        let consumed = message.head_len + message.body_len;
+        assert_eq!(
+            (request.consumed, request.keep_alive),
+            (consumed, message.keep_alive),
+            "{what}"
+        );
+    }
+}
+
+/// Conditions come to what RFC 9110 says, step by step.
+fn judge(question: &Question) {
+    let text = question.request();
+    let parsed = parse(text.as_bytes(), &Limits::default());
+    let Parsed::Complete(request) = parsed else { panic!("{text}: {parsed:?}") };
+    let etag = question.etag();
+    let (etag, last_modified) = (Tag::of(etag.as_bytes()), Question::last_modified());
+    let verdict = conditional::evaluate(&request.conditions, Validators { etag, last_modified });
+    let outcome = match verdict {
+        Verdict::Failed => Outcome::Failed,
+        Verdict::NotModified => Outcome::NotModified,
+        Verdict::Send { range_applies } => Outcome::Send { range_applies },
+    };
+    assert_eq!(outcome, question.outcome(), "{question:?}");
+}
+
+/// A set of ranges selects the bytes that it names.
+fn select_as_named(value: &str) {
+    for len in [0, 1, 10, 64] {
+        let selected = match range::select(Field::Once(value.as_bytes()), len) {
+            Selection::Whole => None,
+            Selection::Part { start, len } => Some(vec![(start, len)]),
+            Selection::Parts(parts) => Some(parts.iter().collect()),
+            Selection::Unsatisfiable => Some(Vec::new()),
+        };
+        let named = oracle::ranges::select(value, len, range::MOST_PARTS, MOST_RANGES);
+        assert_eq!(selected, named, "{value} of {len}");
     }
 }
 
@@ -124,7 +205,10 @@ fn select(field: Field<'_>) {
 
 fn canonical(bytes: &[u8]) {
     let mut key = Vec::new();
-    if path::canonicalize(bytes, &mut key).is_err() {
+    let result = path::canonicalize(bytes, &mut key);
+    let expected = oracle::paths::key(bytes);
+    assert_eq!(result.map(|()| key.clone()).map_err(Status::code), expected, "{bytes:?}");
+    if result.is_err() {
         return;
     }
     assert!(!key.contains(&0));
@@ -144,6 +228,7 @@ fn requests(time: Duration) {
     bolero::check!().with_test_time(time).for_each(|input: &[u8]| {
         request(input);
         request(&spelled(input));
+        request(&message::build(input));
     });
 }
 
@@ -151,7 +236,12 @@ fn ranges(time: Duration) {
     bolero::check!().with_test_time(time).for_each(|input: &[u8]| {
         select(Field::Once(input));
         select(Field::Once(&[b"bytes=", &spelled(input)[..]].concat()));
+        select_as_named(&oracle::ranges::build(input));
     });
+}
+
+fn conditions(time: Duration) {
+    bolero::check!().with_test_time(time).for_each(|input: &[u8]| judge(&Question::build(input)));
 }
 
 fn paths(time: Duration) {
@@ -173,6 +263,11 @@ fn any_range_lies_inside() {
 }
 
 #[test]
+fn any_conditions_come_to_what_the_rules_say() {
+    conditions(time());
+}
+
+#[test]
 fn any_path_stays_inside_its_folder() {
     paths(time());
 }
@@ -187,6 +282,12 @@ fn any_bytes_are_a_request_or_refused_for_minutes() {
 #[ignore = "minutes; for ./dev soak"]
 fn any_range_lies_inside_for_minutes() {
     ranges(SOAK);
+}
+
+#[test]
+#[ignore = "minutes; for ./dev soak"]
+fn any_conditions_come_to_what_the_rules_say_for_minutes() {
+    conditions(SOAK);
 }
 
 #[test]
