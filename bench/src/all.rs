@@ -41,7 +41,7 @@ struct Step {
 
 /// All measurements, in order. The limits are about half as long again as they take; together they may be
 /// more than there is, as what is late ends with the whole.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "pps", full: Some((&[], 120)), quick: Some((&["--quick"], 45)) },
     Step { name: "engine", full: Some((&[], 180)), quick: Some((&["--quick"], 45)) },
     Step { name: "http", full: Some((&[], 40)), quick: Some((&["--quick"], 15)) },
@@ -50,6 +50,7 @@ const STEPS: [Step; 8] = [
     Step { name: "compare", full: Some((&[], 1_260)), quick: Some((&["--quick"], 130)) },
     Step { name: "ladder", full: Some((&[], 1_260)), quick: Some((&["--quick"], 240)) },
     // All of its links alone take half an hour: by itself, or the short runs of six of them.
+    Step { name: "syn-flood", full: Some((&[], 60)), quick: None },
     Step { name: "wan", full: Some((&["--quick"], 420)), quick: None },
 ];
 
@@ -110,7 +111,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
         runs.push(Run { command, outcome });
     }
     if files.is_empty() {
-        return Err(BenchError::Server("nothing was measured; see the messages above".to_owned()));
+        return Err(BenchError::Nothing("nothing was measured; see the messages above".to_owned()));
     }
     let page = folder.join("report.html");
     report::write(&page, &files, &runs)?;

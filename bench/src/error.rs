@@ -3,8 +3,10 @@
 use std::{io, path::PathBuf};
 
 use pagewire_driver::XdpError;
-use pagewire_tools::{lab::LabError, load::LoadError};
+use pagewire_tools::{lab::LabError, load::LoadError, serving::ServingError};
 use thiserror::Error;
+
+use crate::ladder::CannotCount;
 
 /// Why there are no figures.
 #[derive(Debug, Error)]
@@ -15,17 +17,31 @@ pub enum BenchError {
     /// No queue or no program.
     #[error(transparent)]
     Xdp(#[from] XdpError),
+    /// The programs that count system calls have failed.
+    #[error(transparent)]
+    Count(#[from] CannotCount),
     /// No load.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The server did not start, or ended.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
+    /// There is nothing to measure, or nothing to measure it with.
     #[error("{0}")]
-    Server(String),
+    Nothing(String),
     /// The lab or the machine cannot be set up or read.
     #[error("cannot {action}: {source}")]
     System {
         /// What was tried.
         action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A system call that was to be measured.
+    #[error("{call} has failed: {source}")]
+    Call {
+        /// Which.
+        call: &'static str,
         /// What the system said.
         source: io::Error,
     },
@@ -38,7 +54,7 @@ pub enum BenchError {
         source: io::Error,
     },
     /// Somebody wants it to end.
-    #[error("interrupted; the lab is gone")]
+    #[error("interrupted; nothing is left running")]
     Interrupted,
 }
 

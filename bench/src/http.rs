@@ -5,9 +5,8 @@
 //! buffers come back as from a transport. The figure is the median of the batches.
 
 use std::{
-    fs,
-    io::{self, Write},
-    path::{Path, PathBuf},
+    fs, io,
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant as Wall, SystemTime},
@@ -24,7 +23,9 @@ use thiserror::Error;
 
 use crate::{
     cpu::Stopwatch,
-    figures::{self, Figure},
+    error::BenchError,
+    figures::{Figure, Json},
+    output::print,
 };
 
 /// What answering a request costs without a network: parsing, finding the file, and writing the head
@@ -34,14 +35,16 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Also write the figures to this file, as a JSON array of {name, value, unit}
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// Why there are no figures.
 #[derive(Debug, Error)]
 pub enum HttpError {
+    /// The figures cannot be shown or kept.
+    #[error(transparent)]
+    Output(#[from] BenchError),
     /// A file cannot be made, or a thread not be started.
     #[error("cannot measure: {0}")]
     System(#[from] io::Error),
@@ -96,13 +99,11 @@ pub fn run(options: &Options) -> Result<(), HttpError> {
     let mut all = Vec::new();
     for request in REQUESTS {
         for figure in measure(&mut service, request, time)? {
-            writeln!(io::stdout(), "{:<36} {:>8.1} {}", figure.name, figure.value, figure.unit)?;
+            print(&format!("{:<36} {:>8.1} {}", figure.name, figure.value, figure.unit))?;
             all.push(figure);
         }
     }
-    if let Some(path) = &options.json {
-        figures::write_json(path, &all)?;
-    }
+    options.json.write(&all)?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod figures;
 mod http;
 mod interrupt;
 mod ladder;
+mod output;
 mod pps;
 mod product;
 mod report;

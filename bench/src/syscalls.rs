@@ -4,10 +4,9 @@
 //! there is already. Each call is measured by itself beside a growing number of what it might depend on.
 
 use std::{
-    io::{self, Write},
+    io,
     net::{Ipv4Addr, SocketAddr},
     os::fd::OwnedFd,
-    path::PathBuf,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -30,11 +29,12 @@ use rustix::{
     },
     net::{self, AddressFamily, SocketType},
 };
-use thiserror::Error;
 
 use crate::{
-    figures::{self, Figure},
+    error::BenchError,
+    figures::{Figure, Json},
     ladder::{Forker, raise_descriptor_limit},
+    output::print,
 };
 
 /// What processes, threads, mappings and sockets cost, the more of them there are
@@ -46,17 +46,8 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Also write the figures to this file, as a JSON array of {name, value, unit}
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
-}
-
-/// Why there are no figures.
-#[derive(Debug, Error)]
-#[error("the {call} has failed: {source}")]
-pub struct SyscallsError {
-    call: &'static str,
-    source: io::Error,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// What one call costs.
@@ -102,7 +93,7 @@ const CONNECTIONS: &[usize] = &[1, 100, 1000, 4000];
 /// # Errors
 ///
 /// When there is less room for processes, mappings or descriptors than is needed.
-pub fn run(options: &Options) -> Result<(), SyscallsError> {
+pub fn run(options: &Options) -> Result<(), BenchError> {
     raise_descriptor_limit();
     let time = Duration::from_millis(if options.quick { 150 } else { 1000 });
     print("What calls cost, median and 99th percentile, beside what there is already.")?;
@@ -111,7 +102,7 @@ pub fn run(options: &Options) -> Result<(), SyscallsError> {
         print(&format!("\n{call} beside {against}\n{against:>20}    median       p99   us"))?;
         let skipped = usize::from(options.quick);
         for &scale in &scales[..scales.len() - skipped] {
-            let cost = measure(scale, time).map_err(|source| SyscallsError { call, source })?;
+            let cost = measure(scale, time).map_err(|source| BenchError::Call { call, source })?;
             let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
             let (median, p99) = (micros(cost.median), micros(cost.p99));
             print(&format!("{scale:>20} {median:>9.2} {p99:>9.2}"))?;
@@ -121,16 +112,7 @@ pub fn run(options: &Options) -> Result<(), SyscallsError> {
             }
         }
     }
-    if let Some(path) = &options.json {
-        let failed = |source| SyscallsError { call: "write of the figures", source };
-        figures::write_json(path, &all).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn print(lines: &str) -> Result<(), SyscallsError> {
-    let failed = |source| SyscallsError { call: "print of the figures", source };
-    writeln!(io::stdout(), "{lines}").map_err(failed)
+    options.json.write(&all)
 }
 
 /// Samples `call`, which says how long it took, for `time`.

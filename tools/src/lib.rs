@@ -1,6 +1,5 @@
 //! Operators' tools for Pagewire: a lab of network namespaces, an emulator of bad links for it, a
-//! demonstration in it, a load generator, a doctor for interfaces, and
-//! views of a running server.
+//! demonstration in it, a load generator, a doctor for interfaces, and views of a running server.
 //!
 //! The binary is `pw`; tests use [`lab::Lab`] as a library.
 
@@ -12,5 +11,6 @@ pub mod emulator;
 pub mod lab;
 pub mod load;
 mod quantity;
+pub mod serving;
 pub mod system;
 pub mod top;

@@ -13,7 +13,8 @@ use trial::{Stage, Trial};
 
 use crate::{
     error::BenchError,
-    figures::{self, Figure},
+    figures::{Figure, Json},
+    output::print,
 };
 
 /// How much longer the slowest hundredth may take beside a cold set, with a server that does not let its
@@ -33,9 +34,8 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Also write the figures to this file, as a JSON array of {name, value, unit}
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// The server that is compared with; started by the bench.
@@ -61,26 +61,28 @@ pub fn run_naive(options: &NaiveOptions) -> std::io::Result<()> {
 /// # Errors
 ///
 /// [`BenchError`]: no lab, no control group, no server.
-#[expect(clippy::print_stdout, reason = "the table is the command's output")]
 pub fn run(options: &Options) -> Result<(), BenchError> {
     let stage = Stage::set(if options.quick { 4 } else { 15 })?;
-    println!("{}\n", stage.describe());
-    println!(
+    print(&format!("{}\n", stage.describe()))?;
+    print(&format!(
         "{:<22} {:>9} {:>9} {:>9} {:>7} {:>10} {:>8} {:>10} {:>7}",
         "hot p99, ms", "alone", "beside", "beside", "cold /", "cold", "cold", "faults on", "failed"
-    );
-    println!(
+    ))?;
+    print(&format!(
         "{:<22} {:>9} {:>9} {:>9} {:>7} {:>10} {:>8} {:>10} {:>7}",
         "", "", "warm set", "cold set", "alone", "requests", "p99, ms", "the core", ""
-    );
+    ))?;
     let mut all = Vec::new();
     for subject in Subject::ALL {
         if !subject.is_here() {
-            println!("{:<22} is not installed (apt-get install nginx-light)", subject.name());
+            print(&format!(
+                "{:<22} is not installed (apt-get install nginx-light)",
+                subject.name()
+            ))?;
             continue;
         }
         let trial = stage.run(subject)?;
-        println!(
+        print(&format!(
             "{:<22} {:>9.2} {:>9.2} {:>9.2} {:>7.2} {:>10} {:>8.1} {:>10} {:>7}",
             subject.name(),
             trial.alone_ms,
@@ -91,18 +93,14 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
             trial.cold_p99_ms,
             trial.faults,
             trial.failures
-        );
+        ))?;
         all.extend(figures_of(subject, &trial));
         if matches!(subject, Subject::Kernel | Subject::User) {
             let verdict = if trial.ratio() <= RATIO_ASKED { "kept" } else { "exceeded" };
-            println!("{:<22} at most {RATIO_ASKED} times as long is asked: {verdict}", "");
+            print(&format!("{:<22} at most {RATIO_ASKED} times as long is asked: {verdict}", ""))?;
         }
     }
-    if let Some(path) = &options.json {
-        let failed = |source| BenchError::File { path: path.clone(), source };
-        figures::write_json(path, &all).map_err(failed)?;
-    }
-    Ok(())
+    options.json.write(&all)
 }
 
 fn figures_of(subject: Subject, trial: &Trial) -> Vec<Figure> {

@@ -2,12 +2,12 @@
 
 use std::{fs, io::ErrorKind, path::Path, process::Command};
 
-use pagewire_tools::lab::Lab;
+use pagewire_tools::{lab::Lab, serving::Serving};
 
 use crate::{
     ends::End,
     error::BenchError,
-    product::{self, ADDRESS, PORT, Running},
+    product::{self, ADDRESS, PORT},
 };
 
 /// A server.
@@ -63,7 +63,7 @@ impl Subject {
         end: &End,
         root: &Path,
         scratch: &Path,
-    ) -> Result<Running, BenchError> {
+    ) -> Result<Serving, BenchError> {
         let error = BenchError::system("start a server");
         let core = end.cores.first().map_or(0, |core| core.id).to_string();
         let folder = root.to_string_lossy().into_owned();
@@ -90,7 +90,7 @@ impl Subject {
                     configuration.display()
                 );
                 let arguments = ["-c".to_owned(), line];
-                return Running::start(lab, Path::new("sh"), &arguments, &log);
+                return Ok(Serving::start(lab, Path::new("sh"), &arguments, &log)?);
             }
         }
         .split_whitespace()
@@ -100,7 +100,7 @@ impl Subject {
             Self::Naive => std::env::current_exe().map_err(&error)?,
             _ => product::program()?,
         };
-        Running::start(lab, &program, &words, &log)
+        Ok(Serving::start(lab, &program, &words, &log)?)
     }
 
     /// Whether a thread of this name must not wait for the disk.

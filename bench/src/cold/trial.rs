@@ -176,7 +176,7 @@ impl Stage {
         trial.failures = reports.iter().map(|report| report.tally.failures()).sum();
         let cached = group.cached().unwrap_or(0);
         if cached > MEMORY_BYTES {
-            return Err(BenchError::Server(format!(
+            return Err(BenchError::Nothing(format!(
                 "the limit is not kept: {cached} bytes cached"
             )));
         }
@@ -190,7 +190,7 @@ impl Stage {
             let pace = Pace::Open { rate_per_s: SET_RATE };
             let other = scope.spawn(move || self.load(set, pace, self.time));
             let hot = self.load("hot", Pace::Open { rate_per_s: HOT_RATE }, self.time)?;
-            let other = other.join().map_err(|_| BenchError::Server("a load failed".into()))?;
+            let other = other.join().map_err(|_| BenchError::Nothing("a load failed".into()))?;
             Ok((hot, other?))
         })
     }

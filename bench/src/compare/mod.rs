@@ -21,11 +21,7 @@ mod stages;
 mod trial;
 mod wire;
 
-use std::{
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use self::{
     cell::{CELLS, Cell},
@@ -36,8 +32,10 @@ use self::{
 };
 use crate::{
     error::BenchError,
-    figures::{self, Figure},
-    interrupt, product,
+    figures::Json,
+    interrupt,
+    output::{Progress, print},
+    product,
 };
 
 /// The user stack against kernel mode: what a request costs the server's side, on a lab of its own
@@ -51,9 +49,8 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Also write the figures to this file, as a JSON array of {name, value, unit}
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 
     /// Only cells whose name contains this, such as `1 KiB` or `connection per request`
     #[arg(long, value_name = "TEXT")]
@@ -112,12 +109,12 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
         }
     }
     print(report::NOTES)?;
-    write(options, &figures)
+    options.json.write(&figures)
 }
 
 fn no_cell() -> BenchError {
     let names = CELLS.map(|cell| cell.name()).join("\n  ");
-    BenchError::Server(format!("no cell is named like that; there are\n  {names}"))
+    BenchError::Nothing(format!("no cell is named like that; there are\n  {names}"))
 }
 
 /// All runs of a cell.
@@ -130,7 +127,7 @@ fn measure(
 ) -> Result<Runs, BenchError> {
     let mut runs = Runs::default();
     for subject in order(rounds) {
-        progress.step(cell, subject);
+        progress.step(&format!("{}: {}", cell.name(), subject.name()));
         let run = match subject {
             Subject::Kernel | Subject::User => stage.run(link, cell, subject)?,
             Subject::Raw => {
@@ -146,49 +143,6 @@ fn measure(
         runs.enter(subject, run);
     }
     Ok(runs)
-}
-
-fn write(options: &Options, figures: &[Figure]) -> Result<(), BenchError> {
-    match &options.json {
-        Some(path) => {
-            figures::write_json(path, figures).map_err(BenchError::system("write the figures"))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Prints lines. A reader that has gone is an error, not a panic: the lab still has to be removed.
-fn print(lines: &str) -> Result<(), BenchError> {
-    writeln!(io::stdout(), "{lines}").map_err(BenchError::system("print the figures"))
-}
-
-/// A line on the terminal about what is being measured.
-struct Progress {
-    start: Instant,
-    done: usize,
-    all: usize,
-}
-
-impl Progress {
-    fn new(all: usize) -> Self {
-        Self { start: Instant::now(), done: 0, all }
-    }
-
-    fn step(&mut self, cell: &Cell, subject: Subject) {
-        self.done += 1;
-        if io::stderr().is_terminal() {
-            let (done, all, name) = (self.done, self.all, cell.name());
-            let seconds = self.start.elapsed().as_secs();
-            let subject = subject.name();
-            eprint!("\r\x1b[K{done}/{all}, {seconds} s: {name}: {subject} …");
-        }
-    }
-
-    fn clear() {
-        if io::stderr().is_terminal() {
-            eprint!("\r\x1b[K");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pagewire_tools::load::{self, Plan, Report, TransportPlan};
+use pagewire_tools::{
+    load::{self, Plan, Report, TransportPlan},
+    serving::Serving,
+};
 use tempfile::TempDir;
 
 use super::{
@@ -21,10 +24,7 @@ use super::{
     server,
     wire::Link,
 };
-use crate::{
-    error::BenchError,
-    product::{self, Running},
-};
+use crate::{error::BenchError, product};
 
 /// How much longer than its last full second a run takes, so that that one is counted.
 const SLACK: Duration = Duration::from_millis(150);
@@ -127,10 +127,10 @@ impl Stage {
     }
 
     /// Starts a server for `cell`.
-    pub fn serve(&self, link: &Link, cell: &Cell, subject: Subject) -> Result<Running, BenchError> {
+    pub fn serve(&self, link: &Link, cell: &Cell, subject: Subject) -> Result<Serving, BenchError> {
         let log = self.folder.path().join("server.log");
         let arguments = server::arguments(subject, cell, link, &self.folder.path().join(SERVED));
-        Running::start(link.lab(), &self.program, &arguments, &log)
+        Ok(Serving::start(link.lab(), &self.program, &arguments, &log)?)
     }
 
     /// Runs a server and loads it.
@@ -148,7 +148,7 @@ impl Stage {
         &self,
         link: &Link,
         cell: &Cell,
-        running: &Running,
+        running: &Serving,
     ) -> Result<Measured, BenchError> {
         let warm_up = if self.quick { 0 } else { cell.warm_up_s };
         let plan = self.plan(link, cell, warm_up)?;
@@ -213,7 +213,7 @@ fn evaluate(samples: Vec<Sample>, first: usize, report: &Report) -> Result<Measu
     let last = samples.len() - 1;
     let mut chosen = samples.into_iter().enumerate().filter(|(at, _)| *at == first || *at == last);
     let (Some((_, start)), Some((_, end))) = (chosen.next(), chosen.next()) else {
-        return Err(BenchError::Server(format!(
+        return Err(BenchError::Nothing(format!(
             "a run ended before it counted, with {failures} failures"
         )));
     };

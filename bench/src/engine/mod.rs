@@ -17,15 +17,15 @@ mod sender;
 mod shards;
 mod timers;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use thiserror::Error;
 
-use crate::figures::{self, Figure};
+use crate::{
+    error::BenchError,
+    figures::{Figure, Json},
+    output::print,
+};
 
 /// What the user-level stack costs by itself: no NIC, one core, hand-made clients on a memory link
 #[derive(Debug, clap::Args)]
@@ -42,9 +42,8 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     connections: usize,
 
-    /// Also write the figures to this file, as a JSON array of {name, value, unit}
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// Numbers of connections that keep-alive requests are measured with.
@@ -54,6 +53,9 @@ const QUICK_CONNECTIONS: [usize; 4] = [256, 4_096, 65_536, 1_000_000];
 /// Why there are no figures.
 #[derive(Debug, Error)]
 pub enum EngineError {
+    /// The figures cannot be shown or kept.
+    #[error(transparent)]
+    Output(#[from] BenchError),
     /// The stack cannot be set up, or a file not be made, written or read.
     #[error("cannot measure the engine: {0}")]
     System(#[from] io::Error),
@@ -98,9 +100,7 @@ pub fn run(options: &Options) -> Result<(), EngineError> {
         table.add("bulk", || bulk::measure(is_ipv6, time))?;
     }
     table.add("sender", || Ok(sender::measure(time)))?;
-    if let Some(path) = &options.json {
-        figures::write_json(path, &table.figures)?;
-    }
+    options.json.write(&table.figures)?;
     Ok(())
 }
 
@@ -122,7 +122,7 @@ impl Table<'_> {
         }
         let figures = measure()?;
         for Figure { name, value, unit } in &figures {
-            writeln!(io::stdout(), "{name:<58} {:>10} {unit}", grouped(*value))?;
+            print(&format!("{name:<58} {:>10} {unit}", grouped(*value)))?;
         }
         self.figures.extend(figures);
         Ok(())

@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    io,
     net::SocketAddr,
     path::Path,
     sync::{
@@ -17,7 +16,6 @@ use core_affinity::CoreId;
 use pagewire_tools::lab::{Lab, SERVER, Side};
 
 use super::{
-    LadderError,
     account::{Group, evenness},
     calls::{Counter, Counts},
     child::Running,
@@ -27,6 +25,7 @@ use super::{
 use crate::{
     client::{Client, Load, Reuse, Seen},
     cpu,
+    error::BenchError,
 };
 
 /// How long things take.
@@ -104,7 +103,7 @@ pub enum Outcome {
 
 impl Bench<'_> {
     /// Runs a cell.
-    pub fn measure(&self, rung: &Rung, workload: &Workload) -> Result<Outcome, LadderError> {
+    pub fn measure(&self, rung: &Rung, workload: &Workload) -> Result<Outcome, BenchError> {
         if let Some(why) = workload.refused_by(&rung.limits) {
             return Ok(Outcome::Cannot(why));
         }
@@ -119,7 +118,7 @@ impl Bench<'_> {
         };
         if let (true, Some(count)) = (workload.is_cold(), self.cold) {
             workload::chill(self.directory, count)
-                .map_err(LadderError::system("drop files from the page cache"))?;
+                .map_err(BenchError::system("drop files from the page cache"))?;
         }
         let address = match lab {
             Some(_) => SocketAddr::new(SERVER[0], 80),
@@ -133,7 +132,7 @@ impl Bench<'_> {
             announce: |_| Ok(()),
         };
         let group = self.has_groups.then(Group::new).transpose();
-        let group = group.map_err(LadderError::system("make a control group"))?;
+        let group = group.map_err(BenchError::system("make a control group"))?;
         match Running::start(rung, &setting, lab, group) {
             Ok(mut running) => {
                 let outcome = self.observe(rung, workload, &running, lab)?;
@@ -153,9 +152,9 @@ impl Bench<'_> {
         workload: &Workload,
         running: &Running,
         lab: Option<&Lab>,
-    ) -> Result<Outcome, LadderError> {
+    ) -> Result<Outcome, BenchError> {
         let group = running.group.as_ref();
-        let failed = LadderError::system("ask the server");
+        let failed = BenchError::system("ask the server");
         // One answer first: what the first of all costs is not the price of a connection.
         let single = Load { active: 1, idle: 0, ..self.load(workload, running) };
         let probe = start(single, lab)?;
@@ -205,9 +204,9 @@ impl Bench<'_> {
         }
     }
 
-    fn no_answers(&self, rung: &Rung) -> Result<Outcome, LadderError> {
+    fn no_answers(&self, rung: &Rung) -> Result<Outcome, BenchError> {
         if self.interrupted.load(Ordering::Relaxed) {
-            return Err(LadderError::Interrupted);
+            return Err(BenchError::Interrupted);
         }
         let seconds = PATIENCE.as_secs();
         let name = rung.name;
@@ -215,11 +214,11 @@ impl Bench<'_> {
     }
 
     /// Lets time pass, until the client has nothing left to ask or has had so many answers.
-    fn pass(&self, client: &Client, time: Duration, most: u64) -> Result<(), LadderError> {
+    fn pass(&self, client: &Client, time: Duration, most: u64) -> Result<(), BenchError> {
         let deadline = Instant::now() + time;
         while Instant::now() < deadline && !client.is_exhausted() && client.completed() < most {
             if self.interrupted.load(Ordering::Relaxed) {
-                return Err(LadderError::Interrupted);
+                return Err(BenchError::Interrupted);
             }
             let rest = deadline.saturating_duration_since(Instant::now());
             thread::sleep(rest.min(Duration::from_millis(10)));
@@ -227,13 +226,13 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn spent(&self, group: Option<&Group>) -> Result<Spent, LadderError> {
+    fn spent(&self, group: Option<&Group>) -> Result<Spent, BenchError> {
         let read = || {
             let cores: Vec<_> = self.cores.iter().map(|&id| CoreId { id }).collect();
             let rung = group.map(Group::cpu_time).transpose()?.unwrap_or_default();
             Ok(Spent { cores: cpu::busy(&cores)?, rung, client: cpu::own_time()? })
         };
-        read().map_err(LadderError::system("read what was spent"))
+        read().map_err(BenchError::system("read what was spent"))
     }
 
     fn record(
@@ -242,7 +241,7 @@ impl Bench<'_> {
         workload: &Workload,
         running: &Running,
         client: &Client,
-    ) -> Result<Period, LadderError> {
+    ) -> Result<Period, BenchError> {
         let group = running.group.as_ref();
         // Of a cold set some files are left for counting.
         let most =
@@ -289,7 +288,7 @@ impl Bench<'_> {
         &self,
         group: Option<&Group>,
         client: &Client,
-    ) -> Result<Option<(u64, Counts)>, LadderError> {
+    ) -> Result<Option<(u64, Counts)>, BenchError> {
         let mut counter = self.counter.borrow_mut();
         let (Some(counter), Some(group)) = (counter.as_mut(), group) else { return Ok(None) };
         let (answers, counts) = counter.count(group, || {
@@ -315,12 +314,12 @@ struct Spent {
     client: Duration,
 }
 
-fn start(load: Load, lab: Option<&Lab>) -> Result<Client, LadderError> {
+fn start(load: Load, lab: Option<&Lab>) -> Result<Client, BenchError> {
     let client = match lab {
         Some(lab) => lab.within(Side::Client, || Client::start(load))?,
         None => Client::start(load),
     };
-    client.map_err(LadderError::system("start the client"))
+    client.map_err(BenchError::system("start the client"))
 }
 
 /// Figures of a group that has just gone are none.
@@ -330,11 +329,4 @@ fn memory(group: Option<&Group>) -> Option<u64> {
 
 fn threads(group: Option<&Group>) -> Option<Vec<(u32, Duration)>> {
     group?.threads().ok()
-}
-
-impl LadderError {
-    /// For `map_err`.
-    pub fn system(action: &'static str) -> impl Fn(io::Error) -> Self {
-        move |source| Self::System { action, source }
-    }
 }

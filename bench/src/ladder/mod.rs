@@ -23,24 +23,21 @@ use std::{
     cell::RefCell,
     fs,
     io::{self, Write},
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use pagewire_tools::lab::{Lab, LabConfig, LabError, Switch};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use thiserror::Error;
 
 use self::{
     account::Group,
-    calls::{CannotCount, Counter},
+    calls::Counter,
     cell::{Bench, Times},
     rung::{Place, Rung},
     workload::Workload,
 };
-use crate::{cpu, figures};
+use crate::{cpu, error::BenchError, figures::Json, interrupt, output::print};
 
+pub use calls::CannotCount;
 pub use child::{RungOptions, raise_descriptor_limit, run as run_rung};
 pub use posix::Forker;
 pub use rungs::cgi::program as run_cgi;
@@ -56,12 +53,8 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Also write the figures to this file, as a JSON array of {name, value, unit}
-    ///
-    /// Names are ladder/<workload>/<rung>/<figure>; a cell that cannot be done has one figure, named
-    /// ladder/<workload>/<rung>/cannot: <why>.
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 
     /// Only this rung; may be given several times
     #[arg(long, value_name = "NAME", value_parser = rung_of)]
@@ -74,28 +67,6 @@ pub struct Options {
     /// Print the names of all rungs and workloads, and what they are
     #[arg(long)]
     list: bool,
-}
-
-/// Why there are no figures.
-#[derive(Debug, Error)]
-pub enum LadderError {
-    /// No lab.
-    #[error(transparent)]
-    Lab(#[from] LabError),
-    /// The programs that count have failed.
-    #[error(transparent)]
-    Count(#[from] CannotCount),
-    /// The machine cannot be set up or read.
-    #[error("cannot {action}: {source}")]
-    System {
-        /// What was tried.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Somebody wants it to end.
-    #[error("interrupted; nothing is left running")]
-    Interrupted,
 }
 
 fn rung_of(name: &str) -> Result<&'static Rung, String> {
@@ -114,16 +85,12 @@ fn workload_of(name: &str) -> Result<&'static Workload, String> {
 /// # Errors
 ///
 /// When the machine cannot be set up for it, or when interrupted.
-pub fn run(options: &Options) -> Result<(), LadderError> {
+pub fn run(options: &Options) -> Result<(), BenchError> {
     if options.list {
         return list();
     }
     let start = Instant::now();
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(LadderError::system("listen for signals"))?;
-    }
+    let interrupted = interrupt::flag()?;
     child::raise_descriptor_limit();
     let rungs = if options.only.is_empty() { rung::ALL.to_vec() } else { options.only.clone() };
     let workloads: Vec<_> = if options.workload.is_empty() {
@@ -139,7 +106,7 @@ pub fn run(options: &Options) -> Result<(), LadderError> {
         let times = Times { warm_up: millis(500), measured: millis(4000), counted: millis(500) };
         (times, 4096)
     };
-    let failed = LadderError::system("write the files to be served");
+    let failed = BenchError::system("write the files to be served");
     let directory =
         tempfile::Builder::new().prefix("pagewire-ladder-").tempdir().map_err(&failed)?;
     workload::write_warm(directory.path()).map_err(&failed)?;
@@ -171,14 +138,11 @@ pub fn run(options: &Options) -> Result<(), LadderError> {
         }
     }
     print(&format!("{}\n{} s", report::NOTES, start.elapsed().as_secs()))?;
-    if let Some(path) = &options.json {
-        figures::write_json(path, &all).map_err(LadderError::system("write the figures"))?;
-    }
-    Ok(())
+    options.json.write(&all)
 }
 
 /// The veth pair; none without privileges.
-fn lab() -> Result<Option<Lab>, LadderError> {
+fn lab() -> Result<Option<Lab>, BenchError> {
     let config = LabConfig {
         queues: Some(1),
         threaded_napi: Switch::Off,
@@ -195,7 +159,7 @@ fn lab() -> Result<Option<Lab>, LadderError> {
     }
 }
 
-fn has_groups() -> Result<bool, LadderError> {
+fn has_groups() -> Result<bool, BenchError> {
     match Group::new() {
         Ok(group) => {
             group.remove(Instant::now());
@@ -204,18 +168,18 @@ fn has_groups() -> Result<bool, LadderError> {
         Err(error) => {
             let notice = "no control group can be made, so no CPU time, calls, switches or memory";
             writeln!(io::stderr(), "pagewire-bench: {notice}: {error}")
-                .map_err(LadderError::system("print a notice"))?;
+                .map_err(BenchError::system("print a notice"))?;
             Ok(false)
         }
     }
 }
 
-fn counter() -> Result<Option<Counter>, LadderError> {
+fn counter() -> Result<Option<Counter>, BenchError> {
     match Counter::load() {
         Ok(counter) => Ok(Some(counter)),
         Err(error) => {
             writeln!(io::stderr(), "pagewire-bench: {error}")
-                .map_err(LadderError::system("print a notice"))?;
+                .map_err(BenchError::system("print a notice"))?;
             Ok(None)
         }
     }
@@ -237,7 +201,7 @@ fn introduction(bench: &Bench<'_>) -> String {
     )
 }
 
-fn list() -> Result<(), LadderError> {
+fn list() -> Result<(), BenchError> {
     for rung in rung::ALL {
         print(&format!("{:<21} {}", rung.name, rung.about))?;
     }
@@ -246,9 +210,4 @@ fn list() -> Result<(), LadderError> {
         print(&format!("{:<21} {}", workload.name, workload.about))?;
     }
     Ok(())
-}
-
-/// Prints lines. A reader that has gone is an error, not a panic: what runs still has to be ended.
-fn print(lines: &str) -> Result<(), LadderError> {
-    writeln!(io::stdout(), "{lines}").map_err(LadderError::system("print the figures"))
 }

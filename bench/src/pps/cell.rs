@@ -244,7 +244,7 @@ mod tests {
         let link = Link::up(Placement::Pinned).unwrap();
         for work in Work::ALL {
             let cell = Cell { work, bytes: 512, queues: 2 };
-            let measured = cell.measure(&link, Duration::from_millis(200)).unwrap();
+            let measured = cell.measure(&link, Duration::from_secs(1)).unwrap();
             assert_eq!(measured.packets.len(), 2, "{work:?}");
             assert!(measured.packets.iter().all(|&count| count > 100), "{work:?}: {measured:?}");
             assert!(measured.near.application > Duration::ZERO, "{work:?}: {measured:?}");

@@ -9,14 +9,9 @@ pub(crate) mod packet;
 mod report;
 mod worker;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use crate::{error::BenchError, figures, interrupt};
+use crate::{error::BenchError, figures::Json, interrupt, output::print};
 use cell::{Cell, Work};
 use link::Link;
 
@@ -30,9 +25,8 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Also write the figures to this file, as a JSON array of {name, value, unit}
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 
     /// How long each of the 18 cells is measured [default: 2, with --quick 0.5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
@@ -81,13 +75,5 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
         }
     }
     print(report::NOTES)?;
-    if let Some(path) = &options.json {
-        figures::write_json(path, &all).map_err(BenchError::system("write the figures"))?;
-    }
-    Ok(())
-}
-
-/// Prints lines. A reader that has gone is an error, not a panic: the lab still has to be removed.
-fn print(lines: &str) -> Result<(), BenchError> {
-    writeln!(io::stdout(), "{lines}").map_err(BenchError::system("print the figures"))
+    options.json.write(&all)
 }

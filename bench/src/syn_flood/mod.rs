@@ -9,12 +9,7 @@
 mod port;
 mod world;
 
-use std::{
-    io::{self, Write},
-    net::Ipv4Addr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io, net::Ipv4Addr, time::Duration};
 
 use thiserror::Error;
 
@@ -22,7 +17,11 @@ use self::{
     port::Kind,
     world::{BYSTANDER, Load, Outcome, PORT, VICTIM, World},
 };
-use crate::figures::{self, Figure};
+use crate::{
+    error::BenchError,
+    figures::{Figure, Json},
+    output::print,
+};
 
 /// Share of the peak that the honest clients ask for.
 const SHARE: f64 = 0.4;
@@ -42,14 +41,16 @@ pub struct Options {
     #[arg(long, value_name = "NUMBER", default_value_t = 1_300_000.0)]
     port_frames_per_second: f64,
 
-    /// Also write the figures to this file, as a JSON array of {name, value, unit}
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// Why there are no figures.
 #[derive(Debug, Error)]
 pub enum FloodError {
+    /// The figures cannot be shown or kept.
+    #[error(transparent)]
+    Output(#[from] BenchError),
     /// The stacks cannot be set up, or the file not be written.
     #[error("cannot measure under a flood: {0}")]
     System(#[from] io::Error),
@@ -70,11 +71,9 @@ pub fn run(options: &Options) -> Result<(), FloodError> {
     let time = Duration::from_millis(if options.quick { 500 } else { 2_000 });
     let figures = measure(options.port_frames_per_second / 2.0, time)?;
     for Figure { name, value, unit } in &figures {
-        writeln!(io::stdout(), "{name:<44} {value:>14.2} {unit}")?;
+        print(&format!("{name:<44} {value:>14.2} {unit}"))?;
     }
-    if let Some(path) = &options.json {
-        figures::write_json(path, &figures)?;
-    }
+    options.json.write(&figures)?;
     Ok(())
 }
 

@@ -1,18 +1,16 @@
 //! Runs that take place side by side, each with a link of its own.
 
 use std::{
-    io::{IsTerminal, Write},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     thread,
-    time::Instant,
 };
 
 use super::scene::Stage;
-use crate::error::BenchError;
+use crate::{error::BenchError, output::Progress};
 
 /// How many links there may be at once.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +37,9 @@ impl Crew<'_> {
     ) -> Result<(), BenchError> {
         let cores: Vec<usize> =
             core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-        let (count, start) = (jobs.len(), Instant::now());
+        let count = jobs.len();
         let (next, jobs) = (AtomicUsize::new(0), jobs);
+        let mut progress = Progress::new(count);
         let failed = Mutex::new(None);
         let fail = |error| {
             failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -64,28 +63,14 @@ impl Crew<'_> {
                 });
             }
             drop(sender);
-            for (finished, (number, result)) in results.into_iter().enumerate() {
-                progress(what, finished + 1, count, start);
+            progress.step(what);
+            for (number, result) in results {
+                Progress::clear();
                 if let Err(error) = done(number, result) {
                     fail(error);
                 }
             }
         });
         failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-    }
-}
-
-/// A line on the terminal about what is being measured.
-fn progress(what: &str, done: usize, all: usize, start: Instant) {
-    let mut terminal = std::io::stderr();
-    if terminal.is_terminal() {
-        let seconds = start.elapsed().as_secs();
-        let line = if done == all {
-            String::new()
-        } else {
-            format!("{what}: {done}/{all}, {seconds} s …")
-        };
-        // Nobody misses it.
-        let _ = write!(terminal, "\r\x1b[K{line}");
     }
 }

@@ -19,8 +19,6 @@ mod report;
 mod scene;
 
 use std::{
-    io::{self, Write},
-    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -28,8 +26,10 @@ use std::{
 use self::{cell::Part, crew::Crew, scene::Stage};
 use crate::{
     error::BenchError,
-    figures::{self, Figure},
-    interrupt, product,
+    figures::{Figure, Json},
+    interrupt,
+    output::print,
+    product,
 };
 
 /// Samples of each sender's completion times on each link.
@@ -45,9 +45,8 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Also write the figures to this file, as a JSON array of {name, value, unit}
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 
     /// Only cells whose name contains this, such as `50 ms` or `64 KiB`
     #[arg(long, value_name = "TEXT")]
@@ -80,13 +79,13 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     figures.extend(options.objects(&crew)?);
     figures.extend(options.fairness(&crew)?);
     if figures.is_empty() {
-        return Err(BenchError::Server(format!(
+        return Err(BenchError::Nothing(format!(
             "no cell is named like that; there are\n  {}",
             cell::names(options.quick).join("\n  ")
         )));
     }
     print(report::NOTES)?;
-    write(options, &figures)
+    options.json.write(&figures)
 }
 
 impl Options {
@@ -157,20 +156,6 @@ impl Options {
         }
         Ok(figures)
     }
-}
-
-fn write(options: &Options, figures: &[Figure]) -> Result<(), BenchError> {
-    match &options.json {
-        Some(path) => {
-            figures::write_json(path, figures).map_err(BenchError::system("write the figures"))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Prints lines. A reader that has gone is an error, not a panic: labs still have to be removed.
-fn print(lines: &str) -> Result<(), BenchError> {
-    writeln!(io::stdout(), "{lines}").map_err(BenchError::system("print the figures"))
 }
 
 /// Whether somebody wants it to end.

@@ -14,13 +14,14 @@ use clap::Parser;
 use pagewire_tools::{
     emulator::{LinkConfig, WayCounters},
     lab::{INTERFACE, Lab, LabConfig, Side, Switch},
+    serving::Serving,
 };
 use tempfile::TempDir;
 
 use super::is_over;
 use crate::{
     error::BenchError,
-    product::{self, ADDRESS, Running},
+    product::{self, ADDRESS},
 };
 
 /// Whose TCP sends.
@@ -107,7 +108,7 @@ impl Stage {
 
 /// See the module. Dropping it removes the lab.
 pub struct Scene {
-    servers: Vec<Running>,
+    servers: Vec<Serving>,
     lab: Lab,
 }
 
@@ -121,7 +122,7 @@ struct Flags {
 pub fn link(flags: &str, seed: u64) -> Result<LinkConfig, BenchError> {
     let words = ["link"].into_iter().chain(flags.split_whitespace());
     let parsed =
-        Flags::try_parse_from(words).map_err(|error| BenchError::Server(error.to_string()));
+        Flags::try_parse_from(words).map_err(|error| BenchError::Nothing(error.to_string()));
     Ok(LinkConfig { seed: Some(seed), ..parsed?.link })
 }
 
@@ -172,7 +173,7 @@ impl Scene {
             .collect();
         let number = stage.labs.fetch_add(1, Ordering::Relaxed);
         let log = stage.folder.path().join(format!("server-{number}.log"));
-        self.servers.push(Running::start(&self.lab, &stage.program, &arguments, &log)?);
+        self.servers.push(Serving::start(&self.lab, &stage.program, &arguments, &log)?);
         Ok(())
     }
 
@@ -189,6 +190,9 @@ impl Scene {
 
     /// Ends servers and lab.
     pub fn down(mut self) -> Result<(), BenchError> {
-        self.servers.drain(..).try_for_each(|server| server.stop().map(drop))
+        self.servers
+            .drain(..)
+            .try_for_each(|server| server.stop().map(drop))
+            .map_err(BenchError::from)
     }
 }

@@ -2,13 +2,13 @@
 //! arrives compared with the disk.
 //!
 //! - `tree`: the files.
-//! - `serving`: the server process.
+//! - `transport`: the two ways to serve, and the server.
 //! - `fetch`: the clients.
 //! - `report`: both runs side by side.
 
 mod fetch;
 mod report;
-mod serving;
+mod transport;
 mod tree;
 
 use std::{
@@ -16,7 +16,6 @@ use std::{
     io::{self, IsTerminal},
     net::IpAddr,
     path::{Path, PathBuf},
-    process::ExitStatus,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -29,17 +28,19 @@ use fetch::{Fetch, Outcome};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use nix::sys::statvfs::statvfs;
 use report::Run;
-pub use serving::Transport;
-use serving::{Serving, softirq_time};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
 };
 use tempfile::TempDir;
 use thiserror::Error;
+pub use transport::Transport;
 use tree::Original;
 
-use crate::lab::{Lab, LabConfig, LabError, Prefix, SERVER};
+use crate::{
+    lab::{Lab, LabConfig, LabError, Prefix, SERVER},
+    serving::{Serving, ServingError, softirq_time},
+};
 
 /// What to demonstrate.
 #[derive(Debug, clap::Args)]
@@ -89,14 +90,9 @@ pub enum DemoError {
     /// The server's binary is not there.
     #[error("there is no {0}: build it with ./dev build, or name it with --pagewire")]
     NoServer(PathBuf),
-    /// The server ended too early.
-    #[error("pagewire ended ({status}); it said:\n{said}")]
-    ServerEnded {
-        /// How.
-        status: ExitStatus,
-        /// Its output.
-        said: String,
-    },
+    /// The server has not started, or has ended.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
     /// The server does not answer.
     #[error("pagewire does not answer on {address}; it said:\n{said}")]
     NoAnswer {
@@ -200,7 +196,7 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     fn serve(&self, transport: Transport) -> Result<Serving, DemoError> {
-        Serving::start(&self.lab, &self.pagewire, &self.root, transport, self.scratch)
+        transport.serve(&self.lab, &self.pagewire, &self.root, self.scratch)
     }
 
     fn stopped(&self) -> bool {
@@ -210,7 +206,7 @@ impl Demo<'_> {
     /// Serves until a signal comes.
     fn stay(&self, transport: Transport) -> Result<Ending, DemoError> {
         let mut serving = self.serve(transport)?;
-        println!("{}", serving.introduction());
+        println!("{}", introduction(&serving));
         let pw = std::env::current_exe()?;
         let [v4, v6] = SERVER;
         println!("Serving {} ({}) until Ctrl-C.", self.root.display(), transport.name());
@@ -261,7 +257,7 @@ impl Demo<'_> {
     /// Serves and fetches once over each address family; none if a signal came.
     fn fetch(&self, transport: Transport, files: &[Original]) -> Result<Option<Run>, DemoError> {
         let mut serving = self.serve(transport)?;
-        println!("{}\n{}", transport.name(), serving.introduction());
+        println!("{}\n{}", transport.name(), introduction(&serving));
         let bar = bar(transport.name(), Some((files.len() * SERVER.len()) as u64));
         let (cpu, softirq) = (serving.cpu_time()?, softirq_time()?);
         let start = Instant::now();
@@ -311,7 +307,7 @@ impl Demo<'_> {
                     last = (count, Instant::now());
                 }
                 if trouble.is_ok() && !self.stopped() {
-                    trouble = serving.check();
+                    trouble = serving.check().map_err(DemoError::from);
                     if trouble.is_ok() && last.1.elapsed() > STALL {
                         trouble = Err(DemoError::Stalled { said: serving.said() });
                     }
@@ -328,6 +324,13 @@ impl Demo<'_> {
             Ok(outcome?)
         })
     }
+}
+
+/// What a server has said so far, indented and without dates.
+fn introduction(serving: &Serving) -> String {
+    let said = serving.said();
+    let lines = said.lines().map(|line| line.split_once(" INFO ").map_or(line, |(_, text)| text));
+    lines.map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// A progress bar, or a counter where the total is unknown. Invisible where there is no terminal.

@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::{
     fetch::{CLIENTS, Outcome},
-    serving::Transport,
+    transport::Transport,
 };
 
 /// One run over one transport.
