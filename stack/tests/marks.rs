@@ -1,9 +1,9 @@
-//! Marks by routers (ECN, RFC 3168): asked for by the peer, put on what is sent for the first time, heeded
+//! Marks by routers (ECN, RFC 3168): asked for by either side, put on what is sent for the first time, heeded
 //! once a round trip, and echoed until the peer has heard.
 
 mod common;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use common::{
     Sent,
@@ -20,6 +20,7 @@ const ECE: u8 = 0x40;
 struct Raw {
     class: u8,
     flags: u8,
+    port: u16,
     sequence: u32,
     len: usize,
 }
@@ -68,6 +69,7 @@ fn turn(scene: &mut Scene) -> Vec<Raw> {
             all.push(Raw {
                 class: if is_ipv4 { frame[15] & 3 } else { frame[15] >> 4 & 3 },
                 flags: frame[tcp + 13],
+                port: u16::from_be_bytes([frame[tcp], frame[tcp + 1]]),
                 sequence: u32::from_be_bytes(frame[tcp + 4..tcp + 8].try_into().unwrap()),
                 len: end - tcp - header,
             });
@@ -89,6 +91,50 @@ fn open(scene: &mut Scene) -> u32 {
     let next = answer[0].sequence.wrapping_add(1);
     assert_eq!(send(scene, &acknowledge(next), 0, false), []);
     next
+}
+
+/// Whether data of a connection that we open is marked, where this many SYNs are sent before the answer,
+/// which has these flags besides.
+fn marks_after_connecting(scene: &mut Scene, syns: usize, answer: u8) -> bool {
+    scene.open(60_000);
+    scene.peer.source_port = 9_000;
+    let to = SocketAddr::new(scene.peer.address, 9_000);
+    let id = scene.stack.connect(scene.now, to).unwrap();
+    let mut syn = turn(scene);
+    assert_eq!((syn[0].flags & (ECE | CWR), syn[0].class), (ECE | CWR, 0), "asked");
+    while syns > 1 && syn.len() < syns {
+        scene.now += Duration::from_millis(100);
+        syn.extend(turn(scene));
+    }
+    assert!(syn[1..].iter().all(|again| again.flags & (ECE | CWR) == 0), "once: {syn:?}");
+    scene.peer.target_port = syn[0].port;
+    let next = syn[0].sequence.wrapping_add(1);
+    let syn_ack = Sent {
+        control: TcpControl::Syn,
+        sequence: PEER_START,
+        acknowledgement: Some(next),
+        ..Sent::default()
+    };
+    assert_eq!(send(scene, &syn_ack, answer, false).len(), 1, "an acknowledgement");
+    scene.stack.submit(id, &mut vec![Part::Bytes(pattern(10))]).unwrap();
+    let data = turn(scene);
+    assert_eq!(data[0].len, 10);
+    data[0].class == 2
+}
+
+#[test]
+fn our_first_syn_asks_and_marks_follow_only_if_the_answer_agrees() {
+    for (syns, answer, agreed) in
+        [(1, ECE, true), (1, 0, false), (1, ECE | CWR, false), (2, ECE, false)]
+    {
+        both(|mut scene| {
+            assert_eq!(
+                marks_after_connecting(&mut scene, syns, answer),
+                agreed,
+                "{syns}, {answer:x}"
+            );
+        });
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{
     config::UserLimits,
     flow_table::Flow,
     handshake::SynOptions,
+    packet::{Segment, flags},
     recovery::{Sender, Terms},
     sequence::ahead,
     tx_map::TxMap,
@@ -17,7 +18,7 @@ use crate::{CloseReason, ConnectionId};
 /// Least segment size that is taken from a peer (Linux: `TCP_MIN_SND_MSS`, include/net/tcp.h).
 const LEAST_MSS: usize = 48;
 /// A handshake that took this long was most likely sent twice: it measures no round trip (RFC 6298 section
-/// 2.1 has one second; a little less for timers' grain).
+/// 2.1 has one second; a little less for timers' grain). The next time is after twice as long.
 const SYN_RETRANSMISSION: Duration = Duration::from_millis(990);
 
 /// Where a connection is in its life. TCP's own state is the socket's.
@@ -87,6 +88,8 @@ pub struct Connection {
     pub unanswered: bool,
     /// Marks by routers, if both ends heed them (RFC 3168).
     pub marks: Option<Marks>,
+    /// Whether each SYN that we have sent has asked for marks: the first does, a second does not.
+    pub marks_asked: Option<bool>,
     /// Whether the peer opened it.
     pub is_accepted: bool,
     /// Whether the socket may have something to say.
@@ -162,6 +165,7 @@ impl Connection {
             ready: false,
             unanswered: false,
             marks: None,
+            marks_asked: None,
             is_accepted: false,
             speaks: false,
             acknowledge_by: None,
@@ -267,13 +271,16 @@ impl Connection {
         let mss = usize::from(offered.mss).max(LEAST_MSS).min(mtu - headers) - options;
         // The window of a SYN-ACK is not scaled (RFC 7323 section 2.2).
         let scale = offered.window_scale.filter(|_| self.is_accepted).unwrap_or(0);
+        let rtt = now - self.since;
+        let timeouts = [1, 3].map(|times| rtt >= SYN_RETRANSMISSION * times);
         let terms = Terms {
             mss: mss as u32,
             has_sack: offered.sack_permitted,
             window: u32::from(self.sequence.peer_window) << scale,
             window_sequence: self.sequence.receive_next.wrapping_sub(1),
             // Of a handshake that a cookie stands for nothing was measured.
-            rtt: Some(now - self.since).filter(|rtt| !rtt.is_zero() && *rtt < SYN_RETRANSMISSION),
+            rtt: Some(rtt).filter(|rtt| !rtt.is_zero() && *rtt < SYN_RETRANSMISSION),
+            timeouts: timeouts.map(u8::from).iter().sum(),
         };
         self.sender = Sender::new(now, &terms);
     }
@@ -291,6 +298,22 @@ impl Connection {
                 None => None,
             },
         }
+    }
+
+    /// Flags of the SYN that is about to be sent on a connection that we open. A second SYN does without
+    /// marks, in case it is them that somebody on the path does not let through (RFC 3168 section 6.1.1.1).
+    pub fn syn_marks(&mut self) -> u8 {
+        let asks = self.marks_asked.is_none();
+        self.marks_asked = Some(asks);
+        if asks { flags::ECE | flags::CWR } else { 0 }
+    }
+
+    /// Takes the answer to our SYN: whether the peer heeds marks too.
+    pub fn agree_on_marks(&mut self, answer: &Segment<'_>) {
+        // Who sends back what it has not understood sets both flags.
+        let agrees =
+            answer.flags & (flags::ACK | flags::ECE | flags::CWR) == flags::ACK | flags::ECE;
+        self.marks = (agrees && self.marks_asked == Some(true)).then(Marks::default);
     }
 
     /// The peer's address.

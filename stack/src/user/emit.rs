@@ -30,9 +30,13 @@ impl<P: Port> UserStack<P> {
         if headers.flags & flags::SYN != 0 {
             connection.sequence.initial_sent = headers.sequence;
             connection.sequence.sent_end = headers.sequence.wrapping_add(1);
-            if connection.marks.is_some() {
-                packet[headers.ip_len + 13] |= flags::ECE;
-            }
+            packet[headers.ip_len + 13] |= if connection.marks.is_some() {
+                flags::ECE
+            } else if headers.flags & flags::ACK == 0 {
+                connection.syn_marks()
+            } else {
+                0
+            };
         } else {
             let tcp = &mut packet[headers.ip_len..];
             if connection.sender.sent() > 0 {

@@ -199,6 +199,7 @@ impl<P: Port> UserStack<P> {
         if connection.phase == Phase::Connecting && guard::may_begin(&connection.sequence, segment)
         {
             connection.sequence.begin_receiving(segment);
+            connection.agree_on_marks(segment);
         }
         let is_early_fin = guard::is_early_fin(&connection.sequence, segment);
         let number = connection.acknowledgement_for_socket();

@@ -1,16 +1,12 @@
-//! What an acknowledgement says: what has arrived, what is lost, and whether a repair was needed at all.
+//! What an acknowledgement says, and what follows from it.
 
 use std::{ops::Range, time::Duration};
 
 use pagewire_driver::Instant;
 
 use super::{
-    Flight, FlightPool, Probe, Sender, Stage,
-    controller::Progress,
-    flight::{Doubt, Undo},
-    prr::{Delivery, Prr},
-    rack::Reordering,
-    scoreboard::Record,
+    Flight, FlightPool, Sender, Stage, controller::Progress, flight::Doubt, prr::Delivery,
+    rack::Reordering, scoreboard::Record,
 };
 use crate::user::sequence::ahead;
 
@@ -51,12 +47,13 @@ pub struct Acknowledged {
 
 /// What was delivered by one acknowledgement.
 #[derive(Default)]
-struct News {
-    bytes: u64,
+pub(super) struct News {
+    /// How much.
+    pub bytes: u64,
     /// When the first and the last sent of what was sent once were sent.
     once: Option<(Instant, Instant)>,
     /// Whether something sent once, before the timeout, is among it.
-    original: bool,
+    pub original: bool,
     /// Whether something sent more than once is among it.
     again: bool,
 }
@@ -70,7 +67,8 @@ impl News {
         }
         let (first, last) = self.once.unwrap_or((record.sent, record.sent));
         self.once = Some((first.min(record.sent), last.max(record.sent)));
-        self.original |= record.end() <= stage_end;
+        // Stages begin and end between segments.
+        self.original |= record.start < stage_end;
     }
 }
 
@@ -190,7 +188,7 @@ impl Sender {
             rack.deliver(now, record, minimum, reordering);
         };
         board.acknowledge(una, &mut see);
-        if self.has_sack {
+        if self.has_sack && !ack.blocks.is_empty() {
             // From the lowest on: what one acknowledgement tells has no order.
             let mut blocks = [const { 0..0 }; MOST_BLOCKS];
             for (sorted, block) in blocks.iter_mut().zip(ack.blocks) {
@@ -216,29 +214,6 @@ impl Sender {
         self.rtt.see_minimum(now, now - last);
     }
 
-    /// Whether the acknowledgement reports something that has come twice (RFC 2883).
-    fn reports_duplicate(&self, ack: &Ack<'_>) -> bool {
-        let [first, rest @ ..] = ack.blocks else { return false };
-        let inside = rest
-            .first()
-            .is_some_and(|second| second.start <= first.start && first.end <= second.end);
-        let known = first.end <= ack.offset || inside;
-        first.start < first.end && first.end <= self.next && known
-    }
-
-    /// What follows from a duplicate that is reported: reordering, or a retransmission too many.
-    fn duplicates(&mut self, ack: &Ack<'_>, flight: &mut Flight) -> bool {
-        let duplicate = self.reports_duplicate(ack);
-        if duplicate {
-            flight.rack.widen(self.una, self.next, &mut self.reordering);
-            self.reordering.seen = true;
-            if let Some(undo) = &mut flight.undo {
-                undo.unneeded = undo.unneeded.saturating_sub(1);
-            }
-        }
-        duplicate
-    }
-
     /// Peers without SACK say by duplicate acknowledgements that something has arrived.
     /// Says whether a loss shows by that.
     fn count_duplicates(
@@ -261,122 +236,11 @@ impl Sender {
             return false;
         }
         // One for each segment behind the first at most: a peer cannot make room by repeating itself.
-        let most = flight.board.len() as u32 - 1;
+        let most = flight.board.count() as u32 - 1;
         flight.duplicates = (flight.duplicates + 1).min(most);
         let once = flight.stage_end == 0 || self.una > flight.stage_end;
         let enough = flight.duplicates == DUPLICATES && flight.stage == Stage::Open && once;
         enough && flight.board.lose_front()
-    }
-
-    /// Takes back a reduction that has turned out to be spurious.
-    fn undo(&mut self, ack: &Ack<'_>, news: &News, duplicate: bool) -> bool {
-        let (una, has_sack) = (self.una, self.has_sack);
-        let Some(flight) = &mut self.flight else { return false };
-        let Some(undo) = &flight.undo else { return false };
-        let by_timestamp = match (undo.first, ack.echo) {
-            // RFC 3522: the first retransmission is acknowledged, by the echo of something sent before it.
-            (Some((end, timestamp)), Some(echo)) => una >= end && ahead(echo, timestamp) < 0,
-            _ => false,
-        };
-        let by_duplicates = duplicate && undo.unneeded == 0 && undo.first.is_some();
-        // RFC 5682 section 3: what was sent before the timeout, and only once, still arrives.
-        let by_original = flight.stage == Stage::Timeout
-            && match flight.doubt {
-                Doubt::First => has_sack && news.original,
-                Doubt::Second => news.original && news.bytes > 0,
-                Doubt::None => false,
-            };
-        if !by_timestamp && !by_duplicates && !by_original {
-            return false;
-        }
-        let before = undo.window;
-        flight.undo = None;
-        flight.stage = Stage::Open;
-        flight.doubt = Doubt::None;
-        flight.board.find_lost();
-        self.window.restore(&before);
-        true
-    }
-
-    /// F-RTO without SACK: the second acknowledgement tells (RFC 5682 section 2.1).
-    fn settle_doubt(&mut self, ack: &Ack<'_>, bytes: u64) {
-        let has_sack = self.has_sack;
-        let mss = u64::from(self.mss());
-        let Some(flight) = &mut self.flight else { return };
-        if flight.stage != Stage::Timeout || flight.doubt == Doubt::None || has_sack {
-            return;
-        }
-        let goes_on = flight.doubt == Doubt::First && bytes > 0 && ack.offset < flight.stage_end;
-        flight.doubt = if goes_on { Doubt::Second } else { Doubt::None };
-        if goes_on {
-            self.window.cwnd = flight.board.flying_bytes() + 2 * mss;
-        }
-    }
-
-    /// Finds losses, beside a hole that is known already, and begins to repair them. `delivered` is what the
-    /// acknowledgement has brought. Says whether there were any.
-    pub(super) fn repair(&mut self, now: Instant, delivered: u64, hole: bool) -> bool {
-        let minimum = self.rtt.minimum();
-        let smoothed = self.rtt.smoothed().unwrap_or_default();
-        let Some(flight) = &mut self.flight else { return false };
-        let mut found = hole;
-        if self.has_sack {
-            let recovering = flight.stage != Stage::Open;
-            let received = flight.board.received_records();
-            let window = self.reordering.window(recovering, received, minimum, smoothed);
-            flight.reorder_at = None;
-            while let Some(oldest) = flight.board.oldest_flying() {
-                match flight.rack.lost_at(oldest, window) {
-                    Some(at) if at <= now => flight.board.lose_oldest(),
-                    later => {
-                        flight.reorder_at = later;
-                        break;
-                    }
-                }
-                found = true;
-            }
-        }
-        if found && matches!(flight.stage, Stage::Open | Stage::Reduced) {
-            self.reduce(Stage::Recovery, delivered);
-        }
-        found
-    }
-
-    fn reduce(&mut self, stage: Stage, delivered: u64) {
-        let (mss, next, una) = (self.mss(), self.next, self.una);
-        let window = self.window;
-        let Some(flight) = &mut self.flight else { return };
-        if flight.stage == Stage::Open {
-            // RFC 6937's RecoverFS, counted as its successor does: with what this acknowledgement brought,
-            // without what had arrived before it.
-            let before = flight.board.received_bytes();
-            let outstanding = (next - una).saturating_sub(before) + delivered;
-            flight.prr = Prr::begin(outstanding);
-            flight.undo = Some(Undo { window, unneeded: 0, first: None });
-            self.window.reduce(mss);
-        }
-        flight.stage = stage;
-        flight.stage_end = next;
-        self.probe = None;
-    }
-
-    /// RFC 8985 section 7.4: a probe that has filled a hole was a loss, of which nobody else will tell.
-    fn settle_probe(&mut self, ack: &Ack<'_>, bytes: u64, duplicate: bool) {
-        let Some(Probe { end, again }) = self.probe else { return };
-        let beyond = ahead(ack.offset as u32, end);
-        if beyond < 0 {
-            return;
-        }
-        if !again || duplicate || (bytes == 0 && ack.blocks.is_empty() && !ack.has_data) {
-            self.probe = None;
-        } else if beyond > 0 {
-            self.probe = None;
-            if self.stage() == Stage::Open {
-                let mss = self.mss();
-                self.window.reduce(mss);
-                self.window.cwnd = self.window.cwnd.min(self.window.threshold);
-            }
-        }
     }
 
     fn move_window(

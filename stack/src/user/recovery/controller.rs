@@ -74,7 +74,11 @@ impl Window {
     pub fn grow(&mut self, hystart: &mut HyStart, progress: &Progress) {
         let &Progress { now, acked, una, next, rtt, smoothed, mss } = progress;
         if self.is_slow_start() {
-            match hystart.on_ack(una, next, acked, rtt) {
+            // Once there is a threshold it ends slow start in time (RFC 9406 section 4.3).
+            let is_first = self.threshold == u64::MAX;
+            let growth =
+                if is_first { hystart.on_ack(una, next, acked, rtt) } else { Growth::By(acked) };
+            match growth {
                 Growth::By(bytes) => self.cwnd = (self.cwnd + bytes).min(self.threshold),
                 Growth::Over => self.threshold = self.cwnd,
             }
@@ -89,6 +93,12 @@ impl Window {
     pub fn reduce(&mut self, mss: u32) {
         let Controller::Cubic(cubic) = &mut self.controller;
         self.threshold = cubic.reduce(self.cwnd, mss);
+    }
+
+    /// Takes note of a timeout. The threshold has fallen already.
+    pub fn time_out(&mut self) {
+        let Controller::Cubic(cubic) = &mut self.controller;
+        cubic.time_out();
     }
 
     /// Takes a reduction back.

@@ -68,6 +68,12 @@ impl Cubic {
         bytes(window * BETA).max(2 * u64::from(mss))
     }
 
+    /// After a timeout the curve begins at its flat point, whatever the window was before (section 4.8).
+    pub fn time_out(&mut self) {
+        self.epoch = Instant::ZERO;
+        self.most = 0.0;
+    }
+
     /// Leaves out time in which nothing was sent: it is no reason to grow (section 5.8).
     pub fn pause(&mut self, idle: Duration) {
         if self.epoch > Instant::ZERO {
@@ -139,6 +145,20 @@ mod tests {
         let expected = 20_000.0 + rounds * 1_000.0;
         let grown = after(&mut cubic, cwnd, 1, Duration::from_millis(10)) as f64;
         assert!((grown / expected - 1.0).abs() < 0.1, "{grown} beside {expected}");
+    }
+
+    #[test]
+    fn after_a_timeout_the_curve_begins_flat() {
+        let rtt = Duration::from_millis(100);
+        let mut cubic = Cubic::default();
+        let threshold = cubic.reduce(1_000_000, MSS);
+        let mut timed_out = cubic;
+        timed_out.time_out();
+        let (rising, flat) =
+            (after(&mut cubic, threshold, 3, rtt), after(&mut timed_out, threshold, 3, rtt));
+        // C * t^3 segments, and Reno's 0.53 for each of 30 rounds.
+        assert!((715_000..730_000).contains(&flat), "{flat}");
+        assert!(rising > 800_000, "{rising}");
     }
 
     #[test]

@@ -1,33 +1,60 @@
 //! `HyStart++` (RFC 9406): slow start ends when round-trip times begin to rise, before packets are lost.
 //!
-//! One thing beyond the RFC: where times go on to rise in conservative slow start, by a quarter, it is over at
-//! once: the path is full. Five more rounds would overflow a queue of a whole bandwidth-delay product.
+//! Two things go beyond the RFC. A round is judged piece by piece, an eighth of it at a time, where the RFC
+//! takes the minimum of all of it: the queue grows within a round, and a round later the window is twice as
+//! large and a queue of a whole bandwidth-delay product runs over. And where times go on to rise in
+//! conservative slow start, by a quarter, it is over at once: the path is full.
 
 use std::time::Duration;
 
-/// Bounds of the rise that counts (RFC 9406 section 4.3).
-const LEAST_RISE: Duration = Duration::from_millis(4);
-const GREATEST_RISE: Duration = Duration::from_millis(16);
+/// Bounds of the rise that counts, in microseconds (RFC 9406 section 4.3).
+const LEAST_RISE: u32 = 4_000;
+const GREATEST_RISE: u32 = 16_000;
 /// The rise is this part of the last round's time.
 const RISE_DIVISOR: u32 = 8;
 /// A further rise by this part ends conservative slow start.
 const FILLED_DIVISOR: u32 = 4;
-/// Measurements of a round before it is judged.
+/// Measurements before anything is judged by them.
 const SAMPLES: u32 = 8;
+/// A piece has this part of as many measurements as the last round.
+const PIECES: u32 = 8;
 /// Growth is divided by this in conservative slow start.
 const SLOWER: u64 = 4;
 /// Rounds of conservative slow start before congestion avoidance.
 const CONSERVATIVE_ROUNDS: u8 = 5;
 
+/// The least of several round-trip times in microseconds, and how many they were.
+#[derive(Clone, Copy, Debug)]
+struct Least {
+    us: u32,
+    samples: u32,
+}
+
+impl Least {
+    const NONE: Self = Self { us: u32::MAX, samples: 0 };
+
+    fn add(&mut self, us: u32) {
+        self.us = self.us.min(us);
+        self.samples += 1;
+    }
+}
+
 /// The state of slow start.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct HyStart {
     round_end: u64,
-    last: Option<Duration>,
-    current: Option<Duration>,
-    samples: u32,
-    /// In conservative slow start: the round-trip time that it began with, and rounds left.
-    conservative: Option<(Duration, u8)>,
+    last: Least,
+    current: Least,
+    piece: Least,
+    /// In conservative slow start: the round-trip time that it began with in microseconds, and rounds left.
+    conservative: Option<(u32, u8)>,
+}
+
+impl Default for HyStart {
+    fn default() -> Self {
+        let (last, current, piece) = (Least::NONE, Least::NONE, Least::NONE);
+        Self { round_end: 0, last, current, piece, conservative: None }
+    }
 }
 
 /// What an acknowledgement in slow start calls for.
@@ -54,7 +81,7 @@ impl HyStart {
     fn step(&mut self, una: u64, next: u64, acked: u64, rtt: Option<Duration>) -> Growth {
         if una >= self.round_end {
             self.round_end = next;
-            (self.last, self.current, self.samples) = (self.current.take(), None, 0);
+            (self.last, self.current, self.piece) = (self.current, Least::NONE, Least::NONE);
             if let Some((_, rounds)) = &mut self.conservative {
                 *rounds -= 1;
                 if *rounds == 0 {
@@ -63,27 +90,32 @@ impl HyStart {
             }
         }
         if let Some(rtt) = rtt {
-            self.current = Some(self.current.map_or(rtt, |current| current.min(rtt)));
-            self.samples += 1;
-        }
-        if let (Some(current), SAMPLES..) = (self.current, self.samples)
-            && self.judge(current) == Growth::Over
-        {
-            return Growth::Over;
+            let us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+            self.current.add(us);
+            self.piece.add(us);
+            if self.piece.samples >= SAMPLES.max(self.last.samples / PIECES) {
+                let least = std::mem::replace(&mut self.piece, Least::NONE).us;
+                if self.judge(least) == Growth::Over {
+                    return Growth::Over;
+                }
+            }
         }
         Growth::By(if self.conservative.is_some() { acked / SLOWER } else { acked })
     }
 
-    fn judge(&mut self, current: Duration) -> Growth {
-        let rise = |from: Duration| (from / RISE_DIVISOR).clamp(LEAST_RISE, GREATEST_RISE);
-        match (self.conservative, self.last) {
-            (Some((baseline, _)), _) if current < baseline => self.conservative = None,
-            (Some((baseline, _)), _) if current >= baseline + baseline / FILLED_DIVISOR => {
+    /// Judges the least time of a piece.
+    fn judge(&mut self, least: u32) -> Growth {
+        let rise = |from: u32| (from / RISE_DIVISOR).clamp(LEAST_RISE, GREATEST_RISE);
+        match self.conservative {
+            Some((baseline, _)) if least < baseline => self.conservative = None,
+            Some((baseline, _)) if least - baseline >= baseline / FILLED_DIVISOR => {
                 return Growth::Over;
             }
-            (None, Some(last)) if current >= last + rise(last) => {
+            None if self.last.samples > 0
+                && least >= self.last.us.saturating_add(rise(self.last.us)) =>
+            {
                 // The round that is going on counts as none.
-                self.conservative = Some((current, CONSERVATIVE_ROUNDS));
+                self.conservative = Some((least, CONSERVATIVE_ROUNDS));
             }
             _ => {}
         }
@@ -127,6 +159,26 @@ mod tests {
         assert_eq!(said[0], Growth::By(4_000));
         assert_eq!(said[1..6], [Growth::By(1_000); 5]);
         assert_eq!(said[6], Growth::Over);
+    }
+
+    #[test]
+    fn a_rise_within_a_round_counts_before_the_round_is_over() {
+        let mut hystart = HyStart::default();
+        let mut round = |first: u64, time: &dyn Fn(u64) -> u64| {
+            let growths = (0..80).map(|ack| {
+                let rtt = Some(Duration::from_millis(time(ack)));
+                hystart.on_ack(first + ack, first + 80, 4_000, rtt)
+            });
+            growths.collect::<Vec<_>>()
+        };
+        assert_eq!(round(0, &|_| 100), [Growth::By(4_000); 80]);
+        // The queue grows from the 20th acknowledgement on. A piece of ten that is all late tells.
+        let growths = round(80, &|ack| if ack < 20 { 100 } else { 120 });
+        assert_eq!(growths[28], Growth::By(4_000));
+        assert_eq!(growths[29], Growth::By(1_000));
+        // A queue that is gone at the beginning of the next round was a burst.
+        let growths = round(160, &|_| 100);
+        assert_eq!((growths[8], growths[9]), (Growth::By(1_000), Growth::By(4_000)));
     }
 
     #[test]

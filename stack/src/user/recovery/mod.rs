@@ -7,7 +7,7 @@
 //!
 //! - `scoreboard`: what is in flight (RFC 6675); `rack`: what of it is lost (RFC 8985);
 //! - `rtt`: round-trip times and the timeout (RFC 6298);
-//! - `prr`: how a loss is repaired (RFC 6937); `undo` in `acknowledge`: repairs that were not needed, by
+//! - `repair`, `prr`: how a loss is repaired (RFC 6937); `undo`: repairs that were not needed, by
 //!   timestamps (RFC 3522, 4015), duplicates reported (RFC 3708) and F-RTO (RFC 5682);
 //! - `controller`, `cubic`, `hystart`: the window (RFC 6928, 9438, 9406, 7661); `pacing`: when;
 //! - `path`: the segment size (RFC 1191, 8201, and RFC 8899's idea of black holes).
@@ -29,10 +29,12 @@ mod pacing;
 mod path;
 mod prr;
 mod rack;
+mod repair;
 mod rtt;
 mod scoreboard;
 mod send;
 mod timer;
+mod undo;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +74,8 @@ pub struct Terms {
     pub window_sequence: u32,
     /// How long the handshake took, if no part of it was sent twice.
     pub rtt: Option<Duration>,
+    /// How often its timer has run out.
+    pub timeouts: u8,
 }
 
 /// Something to be sent next although the windows may say otherwise.
@@ -156,7 +160,14 @@ pub struct RecoverySnapshot {
 
 impl Default for Sender {
     fn default() -> Self {
-        let terms = Terms { mss: 536, has_sack: false, window: 0, window_sequence: 0, rtt: None };
+        let terms = Terms {
+            mss: 536,
+            has_sack: false,
+            window: 0,
+            window_sequence: 0,
+            rtt: None,
+            timeouts: 0,
+        };
         Self::new(Instant::ZERO, &terms)
     }
 }
@@ -164,7 +175,13 @@ impl Default for Sender {
 impl Sender {
     /// A sender that has sent nothing but its SYN, which is acknowledged.
     pub fn new(now: Instant, terms: &Terms) -> Self {
-        let mut rtt = RoundTrip::default();
+        let mut rtt =
+            if terms.timeouts == 0 { RoundTrip::default() } else { RoundTrip::cautious() };
+        let mut window = Window::new(terms.mss);
+        if terms.timeouts > 1 {
+            // RFC 6928 section 2: one may be an accident.
+            window.cwnd = terms.mss.into();
+        }
         if let Some(measured) = terms.rtt {
             rtt.sample(now, measured);
         }
@@ -174,7 +191,7 @@ impl Sender {
             window_end: terms.window.into(),
             most_window: terms.window,
             window_sequence: terms.window_sequence,
-            window: Window::new(terms.mss),
+            window,
             rtt,
             pacing: Pacing::default(),
             timer_from: now,
@@ -268,15 +285,16 @@ impl Sender {
     fn unfold(&mut self, pool: &mut FlightPool) {
         if self.flight.is_none() && self.una < self.next {
             let mut flight = pool.take();
-            flight.board.push(self.last_sent, self.una, (self.next - self.una) as u32);
-            flight.most = self.next - self.una;
+            let len = (self.next - self.una) as u32;
+            flight.board.push(self.last_sent, self.una, len, len, false);
+            flight.most = u64::from(len);
             self.flight = Some(flight);
         }
     }
 
     /// The pacing rate, once there is a round-trip time.
     fn rate(&self) -> Option<pacing::Rate> {
-        let rtt = self.rtt.smoothed()?;
+        let rtt = self.rtt.smoothed_us()?;
         Some(pacing::Rate::of(self.window.cwnd, rtt, self.window.is_slow_start()))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pagewire_driver::Instant;
 
-use super::scoreboard::Record;
+use super::{rtt::RoundTrip, scoreboard::Record};
 
 /// Segments received out of order that count as a loss by themselves (RFC 8985 section 3.3).
 const DUPLICATE_THRESHOLD: usize = 3;
@@ -68,10 +68,11 @@ impl Rack {
         self.latest.map_or(Duration::ZERO, |(sent, _)| self.delivered - sent)
     }
 
-    /// When a flying segment is lost, if something sent after it has been delivered.
-    pub fn lost_at(&self, record: &Record, window: Duration) -> Option<Instant> {
+    /// When a flying segment should have been delivered, if something sent after it has been. A reordering
+    /// window later it is lost.
+    pub fn overtaken_at(&self, record: &Record) -> Option<Instant> {
         let (time, end) = self.latest?;
-        record.sent_before(time, end).then(|| record.sent + self.rtt() + window)
+        record.sent_before(time, end).then(|| record.sent + self.rtt())
     }
 
     /// Takes note of a duplicate that the peer reports: the window was too small (step 4).
@@ -86,17 +87,12 @@ impl Rack {
 
 impl Reordering {
     /// The reordering window: none while there is no sign of reordering and something is lost for sure.
-    pub fn window(
-        self,
-        is_recovering: bool,
-        received: usize,
-        minimum: Duration,
-        smoothed: Duration,
-    ) -> Duration {
+    pub fn window(self, is_recovering: bool, received: usize, rtt: &RoundTrip) -> Duration {
         if !self.seen && (is_recovering || received >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;
         }
-        (minimum * (1 + u32::from(self.steps)) / 4).min(smoothed)
+        let steps = 1 + u32::from(self.steps);
+        (rtt.minimum() * steps / 4).min(rtt.smoothed().unwrap_or_default())
     }
 
     /// Takes note of a recovery that has ended.
@@ -119,8 +115,16 @@ mod tests {
         Instant::from_millis(ms)
     }
 
+    /// Of a path with this minimum, and this smoothed time.
+    fn round_trip(smoothed: Duration) -> RoundTrip {
+        let mut rtt = RoundTrip::default();
+        rtt.sample(at(0), smoothed);
+        rtt.see_minimum(at(0), MINIMUM);
+        rtt
+    }
+
     fn delivered(rack: &mut Rack, now: Instant, board: &Scoreboard, reordering: &mut Reordering) {
-        let back = *board.back().unwrap();
+        let back = board.back().unwrap();
         rack.deliver(now, &back, MINIMUM, reordering);
     }
 
@@ -130,25 +134,25 @@ mod tests {
     fn what_was_sent_before_something_delivered_is_lost_after_the_window() {
         let (mut board, mut rack) = (Scoreboard::default(), Rack::default());
         let mut reordering = Reordering::default();
-        board.push(at(0), 0, 100);
-        board.push(at(1), 100, 100);
+        board.push(at(0), 0, 100, 100, false);
+        board.push(at(1), 100, 100, 100, false);
         delivered(&mut rack, at(21), &board, &mut reordering);
-        let first = *board.front().unwrap();
-        let window = |received| reordering.window(false, received, MINIMUM, MINIMUM);
-        assert_eq!(rack.lost_at(&first, window(1)), Some(at(25)));
-        assert_eq!(rack.lost_at(&first, window(3)), Some(at(20)));
-        let last = *board.back().unwrap();
-        assert_eq!(rack.lost_at(&last, window(1)), None);
+        let first = board.front().unwrap();
+        let window = |received| reordering.window(false, received, &round_trip(MINIMUM));
+        assert_eq!(rack.overtaken_at(&first), Some(at(20)));
+        assert_eq!([1, 3].map(window), [5 * MS, Duration::ZERO]);
+        let last = board.back().unwrap();
+        assert_eq!(rack.overtaken_at(&last), None);
     }
 
     #[test]
     fn the_answer_to_a_retransmission_that_comes_too_soon_says_nothing() {
         let mut board = Scoreboard::default();
         let (mut rack, mut reordering) = (Rack::default(), Reordering::default());
-        board.push(at(0), 0, 100);
+        board.push(at(0), 0, 100, 100, false);
         board.lose_oldest();
         board.sent_again(at(30));
-        let again = *board.front().unwrap();
+        let again = board.front().unwrap();
         rack.deliver(at(35), &again, MINIMUM, &mut reordering);
         assert_eq!(rack.latest, None);
         rack.deliver(at(50), &again, MINIMUM, &mut reordering);
@@ -159,14 +163,20 @@ mod tests {
     fn duplicates_widen_the_window_once_a_round_and_sixteen_recoveries_forget_it() {
         let (mut rack, mut reordering) =
             (Rack::default(), Reordering { seen: true, ..Reordering::default() });
-        let window = |reordering: Reordering| reordering.window(true, 9, MINIMUM, MINIMUM * 9);
+        let long = round_trip(MINIMUM * 9);
+        let window = |reordering: Reordering| reordering.window(true, 9, &long);
         assert_eq!(window(reordering), 5 * MS);
         rack.widen(0, 1_000, &mut reordering);
         rack.widen(500, 1_500, &mut reordering);
         assert_eq!(window(reordering), 10 * MS);
         rack.widen(1_000, 2_000, &mut reordering);
         assert_eq!(window(reordering), 15 * MS);
-        assert_eq!(reordering.window(true, 9, MINIMUM, 12 * MS), 12 * MS, "a round trip at most");
+        for round in 2..2 + u64::from(MOST_STEPS) {
+            rack.widen(round * 1_000, (round + 1) * 1_000, &mut reordering);
+        }
+        assert_eq!(window(reordering), MINIMUM * 9 / 4);
+        let most = reordering.window(true, 9, &round_trip(MINIMUM));
+        assert_eq!(most, MINIMUM, "a round trip at most");
         for _ in 0..PERSISTENCE {
             reordering.recovered();
         }
@@ -177,11 +187,11 @@ mod tests {
     fn a_hole_filled_by_its_first_transmission_is_reordering() {
         let mut board = Scoreboard::default();
         let (mut rack, mut reordering) = (Rack::default(), Reordering::default());
-        board.push(at(0), 0, 100);
-        board.push(at(0), 100, 100);
+        board.push(at(0), 0, 100, 100, false);
+        board.push(at(0), 100, 100, 100, false);
         delivered(&mut rack, at(20), &board, &mut reordering);
         assert!(!reordering.seen);
-        let first = *board.front().unwrap();
+        let first = board.front().unwrap();
         rack.deliver(at(21), &first, MINIMUM, &mut reordering);
         assert!(reordering.seen);
     }

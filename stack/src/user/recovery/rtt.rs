@@ -6,7 +6,9 @@ use std::time::Duration;
 use pagewire_driver::Instant;
 
 /// Timeout before any measurement (RFC 6298 section 2.1).
-const INITIAL_TIMEOUT: Duration = Duration::from_secs(1);
+const INITIAL_TIMEOUT_US: u32 = 1_000_000;
+/// The same if a timer has run out during the handshake (section 5.7).
+const CAUTIOUS_TIMEOUT_US: u32 = 3_000_000;
 /// Least allowance for variation, and so the floor of the timeout. RFC 6298 section 2.4 would have a whole
 /// second as the floor; this is Linux's (`TCP_RTO_MIN`, include/net/tcp.h), and as there it is added to
 /// the smoothed time, so that a delayed acknowledgement on a long path is no timeout.
@@ -17,16 +19,29 @@ pub const GREATEST_TIMEOUT: Duration = Duration::from_mins(1);
 const MINIMUM_LASTS_S: u32 = 300;
 
 /// Times are in microseconds; zero is none yet.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct RoundTrip {
     smoothed_us: u32,
+    /// Before any measurement, a quarter of the timeout.
     variation_us: u32,
     minimum_us: u32,
     /// In seconds of the clock.
     minimum_since_s: u32,
 }
 
+impl Default for RoundTrip {
+    fn default() -> Self {
+        let variation_us = INITIAL_TIMEOUT_US / 4;
+        Self { smoothed_us: 0, variation_us, minimum_us: 0, minimum_since_s: 0 }
+    }
+}
+
 impl RoundTrip {
+    /// Of a path on which a timer has run out during the handshake, and nothing was measured.
+    pub fn cautious() -> Self {
+        Self { variation_us: CAUTIOUS_TIMEOUT_US / 4, ..Self::default() }
+    }
+
     /// Takes a measurement. It must not be of something that was sent twice (Karn's rule).
     pub fn sample(&mut self, now: Instant, time: Duration) {
         let us = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).clamp(1, u32::MAX / 8);
@@ -53,6 +68,11 @@ impl RoundTrip {
         }
     }
 
+    /// The smoothed round-trip time in microseconds, less than 2^29, if there is one.
+    pub fn smoothed_us(&self) -> Option<u32> {
+        (self.smoothed_us > 0).then_some(self.smoothed_us)
+    }
+
     /// The smoothed round-trip time, if there is one.
     pub fn smoothed(&self) -> Option<Duration> {
         (self.smoothed_us > 0).then(|| Duration::from_micros(self.smoothed_us.into()))
@@ -70,13 +90,8 @@ impl RoundTrip {
 
     /// The retransmission timeout, doubled `backoff` times.
     pub fn timeout(&self, backoff: u8) -> Duration {
-        let once = match self.smoothed() {
-            None => INITIAL_TIMEOUT,
-            Some(smoothed) => {
-                let variation = self.variation_us.saturating_mul(4).max(LEAST_VARIATION_US);
-                smoothed + Duration::from_micros(variation.into())
-            }
-        };
+        let variation = self.variation_us.saturating_mul(4).max(LEAST_VARIATION_US);
+        let once = Duration::from_micros(u64::from(self.smoothed_us) + u64::from(variation));
         once.saturating_mul(1 << backoff.min(16)).min(GREATEST_TIMEOUT)
     }
 }
@@ -95,6 +110,7 @@ mod tests {
     fn the_first_and_second_samples_are_as_in_rfc_6298() {
         let mut rtt = RoundTrip::default();
         assert_eq!(rtt.timeout(0), ms(1_000));
+        assert_eq!(RoundTrip::cautious().timeout(0), ms(3_000));
         rtt.sample(NOW, ms(800));
         assert_eq!((rtt.smoothed(), rtt.variation()), (Some(ms(800)), ms(400)));
         assert_eq!(rtt.timeout(0), ms(800 + 4 * 400));

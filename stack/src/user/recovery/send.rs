@@ -2,7 +2,7 @@
 
 use pagewire_driver::Instant;
 
-use super::{Flight, FlightPool, Forced, Probe, Sender, Stage, flight::Doubt};
+use super::{Flight, FlightPool, Forced, Probe, Sender, Stage, flight::Doubt, pacing::Rate};
 
 /// Why something is sent again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,11 +93,10 @@ impl Sender {
         if in_flight > 0 && in_flight + u64::from(len) > self.window.cwnd {
             return Chance::Nothing;
         }
-        match self.rate() {
-            Some(rate) if self.pacing.allowance(now, rate, self.mss()) == 0 => {
-                Chance::Later(self.pacing.next())
-            }
-            _ => Chance::Again { offset, len, cause },
+        if self.is_paced(now) {
+            Chance::Later(self.pacing.next())
+        } else {
+            Chance::Again { offset, len, cause }
         }
     }
 
@@ -124,18 +123,16 @@ impl Sender {
                 len = piece.min(mss);
             }
         }
-        // Small answers of idle connections are not worth a division.
-        if is_idle && len <= 2 * mss && self.pacing.next() <= now {
-            return Chance::Fresh { len };
+        if self.is_paced(now) {
+            return Chance::Later(self.pacing.next());
         }
-        if let Some(rate) = self.rate() {
-            let allowance = self.pacing.allowance(now, rate, self.mss());
-            if allowance == 0 {
-                return Chance::Later(self.pacing.next());
-            }
-            len = len.min(allowance);
-        }
-        Chance::Fresh { len }
+        let rate = || self.rate().unwrap_or(Rate::UNLIMITED);
+        Chance::Fresh { len: self.pacing.allowance(now, rate, len, self.mss()) }
+    }
+
+    /// Whether pacing lets nothing out now.
+    fn is_paced(&self, now: Instant) -> bool {
+        self.pacing.next() > now
     }
 
     /// Before something is sent on an idle connection.
@@ -176,14 +173,8 @@ impl Sender {
         self.unfold(pool);
         let rate = if is_first && len <= 2 * u64::from(mss) { None } else { self.rate() };
         let flight = self.flight.get_or_insert_with(|| pool.take());
-        let mut left = len + u64::from(fin);
-        while left > 0 {
-            let most = if fin && left == u64::from(mss) + 1 { mss + 1 } else { mss };
-            let segment = left.min(most.into()) as u32;
-            flight.board.push(now, self.next, segment);
-            self.next += u64::from(segment);
-            left -= u64::from(segment);
-        }
+        flight.board.push(now, self.next, (len + u64::from(fin)) as u32, mss, fin);
+        self.next += len + u64::from(fin);
         flight.most = flight.most.max(flight.board.flying_bytes());
         if matches!(flight.stage, Stage::Recovery | Stage::Reduced) {
             flight.prr.sent(len);

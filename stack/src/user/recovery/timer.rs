@@ -57,10 +57,10 @@ impl Sender {
         if let Some(flight) = &self.flight {
             let board = &flight.board;
             let is_clean = board.received_records() == 0 && board.next_lost().is_none();
-            if flight.stage != Stage::Open || !is_clean {
+            if !matches!(flight.stage, Stage::Open | Stage::Reduced) || !is_clean {
                 return None;
             }
-            if board.len() > 1 {
+            if !board.is_single() {
                 slack = GRAIN;
             }
         }
@@ -112,10 +112,13 @@ impl Sender {
         } else {
             flight.doubt = Doubt::None;
         }
+        self.window.time_out();
         flight.stage = Stage::Timeout;
         flight.duplicates = 0;
         flight.reorder_at = None;
-        let recent = flight.rack.rtt().max(Duration::from_nanos(1));
+        // RFC 8985 section 6.3: what may still be on its way, as far as reordering is known, is not lost.
+        let window = self.reordering.window(true, flight.board.received_records(), &self.rtt);
+        let recent = (flight.rack.rtt() + window).max(Duration::from_nanos(1));
         let until = now.nanos().saturating_sub(recent.as_nanos() as u64);
         flight.board.lose_older(Instant::from_nanos(until));
         let front = flight.board.front().map_or(0, |front| front.len);

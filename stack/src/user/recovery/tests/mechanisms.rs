@@ -29,7 +29,8 @@ impl Script {
     fn new(has_sack: bool) -> Self {
         let now = Instant::from_millis(10_000);
         let rtt = Some(Duration::from_millis(RTT_MS));
-        let terms = Terms { mss: MSS, has_sack, window: WINDOW, window_sequence: 0, rtt };
+        let terms =
+            Terms { mss: MSS, has_sack, window: WINDOW, window_sequence: 0, rtt, timeouts: 0 };
         Self { sender: Sender::new(now, &terms), pool: FlightPool::default(), now }
     }
 
@@ -112,6 +113,57 @@ fn ten_segments_leave_at_first() {
     let mut script = Script::new(true);
     assert_eq!(script.fresh(100), 10);
     assert_eq!(script.state().in_flight, 10_000);
+}
+
+#[test]
+fn a_handshake_that_timed_out_makes_the_start_cautious() {
+    let state = |timeouts| {
+        let terms = Terms {
+            mss: MSS,
+            has_sack: true,
+            window: WINDOW,
+            window_sequence: 0,
+            rtt: None,
+            timeouts,
+        };
+        let state = Sender::new(Instant::from_millis(10_000), &terms).snapshot();
+        (state.timeout.as_secs(), state.cwnd)
+    };
+    assert_eq!([0, 1, 2].map(state), [(1, 10_000), (3, 10_000), (3, 1_000)]);
+}
+
+#[test]
+fn a_slow_start_to_a_known_threshold_goes_up_to_that() {
+    // Times that rise end the first slow start, of which nobody knows where it leads, but no other.
+    for (threshold, reaches_it) in [(u64::MAX, false), (200_000, true)] {
+        let mut script = Script::new(true);
+        script.sender.window.threshold = threshold;
+        let (mut acked, mut rtt) = (0, RTT_MS);
+        for _ in 0..5 {
+            script.fresh(1_000);
+            script.wait(rtt);
+            let sent = script.state().next / u64::from(MSS);
+            // Something is always in flight.
+            while acked + 1 < sent {
+                acked += 1;
+                script.ack(acked, &[]);
+            }
+            rtt += RTT_MS / 4;
+        }
+        assert_eq!(script.state().cwnd >= 200_000, reaches_it, "{:?}", script.state());
+    }
+}
+
+#[test]
+fn a_mark_is_no_sign_that_what_is_missing_is_lost() {
+    let mut script = Script::new(true);
+    script.fresh(10);
+    script.wait(RTT_MS);
+    script.ack_with(1, &[], None, true);
+    script.ack(1, &[seg(2, 3)]);
+    assert_eq!(script.again(), [], "it may be reordering");
+    script.wait(RTT_MS / 4 + 1);
+    assert_eq!(script.again(), [(1, Cause::Overtaken)]);
 }
 
 #[test]

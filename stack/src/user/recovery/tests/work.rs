@@ -48,6 +48,21 @@ fn a_clean_path_is_filled() {
     assert!(rate > 75.0 && again < 3.0, "{rate} Mbit/s, {again} %");
 }
 
+/// Nothing else is lost here. To double the window once too often loses as much as path and queue hold.
+#[test]
+fn slow_start_ends_before_a_queue_of_one_bdp_runs_over_by_more_than_two_fifths_of_it() {
+    for (rate_mbit, rtt_ms) in [(20, 50), (100, 50), (100, 200), (1_000, 20)] {
+        let bdp = rate_mbit * rtt_ms * 125;
+        let total = 8 * bdp;
+        let (rate, again) = goodput(total, rate_mbit, rtt_ms, 0.0, 1);
+        let lost = again / 100.0 * total as f64;
+        assert!(
+            lost < bdp as f64 * 0.4,
+            "{rate_mbit} Mbit/s, {rtt_ms} ms: {lost} of {bdp}, {rate} Mbit/s"
+        );
+    }
+}
+
 /// Mathis et al., 1997: a Reno-like sender reaches about 1.22 segments per round trip and root of loss.
 #[test]
 fn random_loss_costs_what_theory_says_and_no_timeout() {
@@ -63,7 +78,14 @@ fn random_loss_costs_what_theory_says_and_no_timeout() {
 fn full(now: Instant, pool: &mut FlightPool) -> (Sender, u64) {
     let total = 16 << 20;
     let rtt = Some(Duration::from_millis(1));
-    let terms = Terms { mss: MSS, has_sack: true, window: total as u32, window_sequence: 0, rtt };
+    let terms = Terms {
+        mss: MSS,
+        has_sack: true,
+        window: total as u32,
+        window_sequence: 0,
+        rtt,
+        timeouts: 0,
+    };
     let mut sender = Sender::new(now, &terms);
     sender.window.cwnd = total;
     while let Chance::Fresh { len } = sender.next(now + Duration::from_secs(1), total - sender.next)

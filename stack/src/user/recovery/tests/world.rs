@@ -56,6 +56,7 @@ impl World {
             window: manners.capacity as u32,
             window_sequence: 0,
             rtt: (!rtt.is_zero()).then_some(rtt),
+            timeouts: 0,
         };
         Self {
             now,
