@@ -1,5 +1,6 @@
 //! A large file from the page cache into frames, beside a plain copy of the same bytes into the same
-//! memory.
+//! memory; and the same with an acknowledgement for every second segment, where the first acknowledges all
+//! of a turn at once, as a receiver that takes many segments together does.
 
 use std::{
     fs::{self, File},
@@ -48,42 +49,75 @@ fn measure_with(
     let mut clients = Clients::new(far, 1, is_ipv6);
     let mut now = Instant::from_millis(1);
     clients.open(&mut app, &mut now)?;
-    let (mut sent, mut busy, mut left, mut quiet) = (0, Duration::ZERO, 0, 0);
-    while busy < time {
-        if left == 0 {
-            clients.request(0, b"GET");
-            left = FILE;
-        }
-        clients.acknowledge(0);
-        clients.flush(now);
-        let start = Stopwatch::start();
-        app.turn(now);
-        let turn = start.elapsed();
-        let (bytes, _) = clients.collect(now);
-        // Turns that wait for the disk helpers are not the stack's work.
-        if bytes > 0 {
-            busy += turn;
-            quiet = 0;
-        }
-        quiet += 1;
-        if quiet > 1_000_000 {
-            return Err(EngineError::Broken(format!(
-                "the transfer stands still after {sent} bytes"
-            )));
-        }
-        sent += bytes;
-        left -= bytes.min(left);
-        now += Duration::from_micros(10);
-    }
-    let rate = sent as f64 / busy.as_secs_f64();
+    let mut transfer = Transfer { app: &mut app, clients: &mut clients, now, left: 0 };
+    let at_once = transfer.measure(time, u32::MAX)?;
+    let by_two = transfer.measure(time, 2 * SEGMENT as u32)?;
     let copy = copy_rate(path, &app, time)?;
     let family = if is_ipv6 { "ipv6" } else { "ipv4" };
-    let name = |what: &str| format!("engine/bulk/{family}/{what}");
+    let figure = |what: &str, value, unit| Figure {
+        name: format!("engine/bulk/{family}/{what}"),
+        value,
+        unit,
+    };
     Ok(vec![
-        Figure { name: name("stack"), value: rate / 1e9, unit: "GB/s" },
-        Figure { name: name("memcpy"), value: copy / 1e9, unit: "GB/s" },
-        Figure { name: name("share of memcpy"), value: rate / copy, unit: "" },
+        figure("stack", at_once.bytes_per_s / 1e9, "GB/s"),
+        figure("memcpy", copy / 1e9, "GB/s"),
+        figure("share of memcpy", at_once.bytes_per_s / copy, ""),
+        figure("a segment", at_once.segment_ns, "ns"),
+        figure("a segment, every second acknowledged", by_two.segment_ns, "ns"),
     ])
+}
+
+/// What a transfer costs the stack.
+struct Cost {
+    bytes_per_s: f64,
+    segment_ns: f64,
+}
+
+/// The file, again and again.
+struct Transfer<'a> {
+    app: &'a mut Answers,
+    clients: &'a mut Clients,
+    now: Instant,
+    /// Bytes that are still to come.
+    left: usize,
+}
+
+impl Transfer<'_> {
+    /// Goes on for `time` of the stack's own turns, with an acknowledgement for each `step` bytes.
+    fn measure(&mut self, time: Duration, step: u32) -> Result<Cost, EngineError> {
+        let Self { app, clients, now, left } = self;
+        let (mut sent, mut segments, mut busy, mut quiet) = (0, 0, Duration::ZERO, 0);
+        while busy < time {
+            if *left == 0 {
+                clients.request(0, b"GET");
+                *left = FILE;
+            }
+            clients.acknowledge_in_steps(0, step);
+            clients.flush(*now);
+            let start = Stopwatch::start();
+            app.turn(*now);
+            let turn = start.elapsed();
+            let (bytes, count) = clients.collect(*now);
+            // Turns that wait for the disk helpers are not the stack's work.
+            if bytes > 0 {
+                busy += turn;
+                quiet = 0;
+            }
+            quiet += 1;
+            if quiet > 1_000_000 {
+                return Err(EngineError::Broken(format!(
+                    "the transfer stands still after {sent} bytes"
+                )));
+            }
+            sent += bytes;
+            segments += count;
+            *left -= bytes.min(*left);
+            *now += Duration::from_micros(10);
+        }
+        let busy = busy.as_secs_f64();
+        Ok(Cost { bytes_per_s: sent as f64 / busy, segment_ns: busy * 1e9 / segments as f64 })
+    }
 }
 
 /// How fast the file's bytes can be copied into frames of the stack's own pool.

@@ -23,6 +23,8 @@ const WINDOW: u16 = 60_000;
 struct Connection {
     sequence: u32,
     acknowledgement: u32,
+    /// Acknowledged so far.
+    told: u32,
 }
 
 /// The clients.
@@ -131,6 +133,17 @@ impl Clients {
         self.send(index, ACK, &[]);
     }
 
+    /// The same in steps of so many bytes, each with an acknowledgement of its own.
+    pub fn acknowledge_in_steps(&mut self, index: usize, step: u32) {
+        loop {
+            let Connection { acknowledgement, told, .. } = self.connections[index];
+            match acknowledgement.wrapping_sub(told) {
+                0 => return,
+                left => self.send_with(index, ACK, told.wrapping_add(left.min(step)), &[]),
+            }
+        }
+    }
+
     /// Hands the link what was sent.
     pub fn flush(&mut self, now: Instant) {
         let _ = self.port.flush(now);
@@ -167,8 +180,15 @@ impl Clients {
     }
 
     fn send(&mut self, index: usize, flags: u8, payload: &[u8]) {
+        let acknowledgement = self.connections[index].acknowledgement;
+        self.send_with(index, flags, acknowledgement, payload);
+    }
+
+    fn send_with(&mut self, index: usize, flags: u8, acknowledgement: u32, payload: &[u8]) {
         let end = self.end_of(index);
-        let Connection { sequence, acknowledgement } = self.connections[index];
+        let connection = &mut self.connections[index];
+        connection.told = acknowledgement;
+        let sequence = connection.sequence;
         let out = Out { sequence, acknowledgement, flags, window: WINDOW, payload };
         self.send_frame(|frame| segment::write(frame, end, &out));
     }

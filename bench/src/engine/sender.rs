@@ -9,7 +9,10 @@ use pagewire_stack::user::recovery::{Ack, Chance, FlightPool, Sender, Terms};
 use crate::{cpu::Stopwatch, figures::Figure};
 
 const MSS: u64 = 1_448;
+/// In flight where a lot is.
 const WINDOW: u64 = 16 << 20;
+/// What the peer lets be in flight.
+const PEER_WINDOW: u32 = 1 << 30;
 const RTT: Duration = Duration::from_millis(1);
 
 /// A sender, its pool, and the time.
@@ -25,9 +28,10 @@ impl Bench {
         let terms = Terms {
             mss: MSS as u32,
             has_sack: true,
-            window: WINDOW as u32,
+            window: PEER_WINDOW,
             window_sequence: 0,
             rtt: Some(RTT),
+            timeouts: 0,
         };
         Self { sender: Sender::new(now, &terms), pool: FlightPool::default(), now }
     }
@@ -50,19 +54,32 @@ impl Bench {
     }
 
     fn ack(&mut self, offset: u64, blocks: &[Range<u64>]) {
+        self.ack_with(offset, blocks, false);
+    }
+
+    fn ack_with(&mut self, offset: u64, blocks: &[Range<u64>], is_marked: bool) {
         let ack = Ack {
             offset,
-            window: WINDOW as u32,
+            window: PEER_WINDOW,
             sequence: 0,
             blocks,
             echo: None,
             has_data: false,
-            is_marked: false,
+            is_marked,
         };
         self.sender.on_ack(self.now, &ack, &mut self.pool);
     }
 
-    /// Grows the window until all of the peer's is in flight.
+    /// Ends slow start, and leaves what the window then allows in flight.
+    fn avoid_congestion(&mut self) {
+        self.now += RTT;
+        let end = self.sender.sent();
+        self.ack_with(self.sender.acknowledged() + MSS, &[], true);
+        self.ack(end, &[]);
+        self.send(u64::MAX >> 1);
+    }
+
+    /// Grows the window until [`WINDOW`] is in flight.
     fn fill(&mut self) {
         let (mut sent, mut acked) = (0, 0);
         while sent - acked + MSS <= WINDOW {
@@ -92,9 +109,9 @@ fn nanos(time: Duration, steps: u64, mut step: impl FnMut()) -> f64 {
     }
 }
 
-/// Measures each for about a fifth of `time`.
+/// Measures each for about a sixth of `time`.
 pub fn measure(time: Duration) -> Vec<Figure> {
-    let time = time / 5;
+    let time = time / 6;
     let mut answer = Bench::new();
     let answers = nanos(time, 1, || {
         answer.now += Duration::from_micros(50);
@@ -102,14 +119,19 @@ pub fn measure(time: Duration) -> Vec<Figure> {
         let _ = answer.sender.timer(false);
         answer.ack(sent, &[]);
     });
-    let mut bulk = Bench::new();
-    bulk.fill();
-    let segments = nanos(time, 2, || {
-        bulk.now += Duration::from_micros(2);
-        let acked = bulk.sender.acknowledged() + 2 * MSS;
-        bulk.ack(acked, &[]);
-        bulk.send(2 * MSS);
-    });
+    let bulk = |each: u64| {
+        let mut bench = Bench::new();
+        bench.fill();
+        bench.avoid_congestion();
+        nanos(time, each, || {
+            bench.now += Duration::from_micros(each);
+            let acked = bench.sender.acknowledged() + each * MSS;
+            bench.ack(acked, &[]);
+            bench.send(u64::MAX >> 1);
+            let _ = bench.sender.timer(true);
+        })
+    };
+    let (segments, together) = (bulk(2), bulk(32));
     let hostile = |blocks: &dyn Fn(u64, u64, u64) -> [Range<u64>; 3]| {
         let mut bench = Bench::new();
         bench.fill();
@@ -135,7 +157,8 @@ pub fn measure(time: Duration) -> Vec<Figure> {
         |what: &str, value| Figure { name: format!("engine/sender/{what}"), value, unit: "ns" };
     vec![
         figure("an answer and its acknowledgement", answers),
-        figure("a segment of a 16 MiB window", segments),
+        figure("a segment, every second acknowledged", segments),
+        figure("a segment, 32 acknowledged at once", together),
         figure("an acknowledgement of everything again and again", repeated),
         figure("an acknowledgement of three scattered segments", scattered),
     ]
