@@ -292,10 +292,12 @@ impl Sender {
         }
     }
 
-    /// The pacing rate, once there is a round-trip time.
+    /// The pacing rate, once there is a round-trip time. A repair, during which the window follows what is
+    /// in flight, is no slower than what it repairs (Linux: `tcp_update_pacing_rate`).
     fn rate(&self) -> Option<pacing::Rate> {
         let rtt = self.rtt.smoothed_us()?;
-        Some(pacing::Rate::of(self.window.cwnd, rtt, self.window.is_slow_start()))
+        let window = self.window.cwnd.max(self.next - self.una);
+        Some(pacing::Rate::of(window, rtt, self.window.is_slow_start()))
     }
 
     /// Whether the peer's window is closed to anything new.
