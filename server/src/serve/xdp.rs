@@ -162,6 +162,8 @@ impl<P: Port> Summarize for UserStack<P> {
             ("dropped below for want of memory", port.no_memory),
             ("dropped below for a full ring", port.ring_full),
             ("bytes sent again", stack.bytes_retransmitted),
+            ("retransmission timeouts", stack.timeouts),
+            ("path limits", stack.path_limits),
             ("resets sent", stack.resets_sent),
             ("hopped out", stack.hopped_out),
             ("hopped in", stack.hopped_in),

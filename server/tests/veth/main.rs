@@ -7,6 +7,7 @@ mod detach;
 mod examples;
 mod hopping;
 mod interface;
+mod paths;
 mod privileges;
 mod process;
 mod reloads;

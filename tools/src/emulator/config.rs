@@ -5,7 +5,7 @@ use std::time::Duration;
 use pagewire_driver::{BurstLoss, Impairment, RateStep};
 use thiserror::Error;
 
-use super::units::{Bursts, HeldBack, Queue, Rate, RateSteps, Share, Span, whole};
+use super::units::{Bursts, HeldBack, PathMtu, Queue, Rate, RateSteps, Share, Span, whole};
 
 /// The link to emulate. The default asks for none.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
@@ -77,6 +77,14 @@ pub struct LinkConfig {
     /// Checksums are as the sender made them.
     #[arg(long, value_name = "SHARE")]
     pub corrupt: Option<Share>,
+
+    /// The largest packet that the path carries, though both interfaces take more: 1300, or 1300,silent
+    ///
+    /// Larger ones are dropped, in each direction, don't-fragment bit or not. Their sender is told by ICMP
+    /// (fragmentation needed, or packet too big), as if by the destination; with `silent` it is not: the
+    /// path is then what is called a black hole.
+    #[arg(long, value_name = "BYTES[,silent]")]
+    pub path_mtu: Option<PathMtu>,
 
     /// What decides all random choices of the link [default: 1]
     ///
@@ -171,6 +179,7 @@ impl LinkConfig {
             flag("reorder", self.reorder.as_ref()),
             flag("duplicate", self.duplicate.as_ref()),
             flag("corrupt", self.corrupt.as_ref()),
+            flag("path-mtu", self.path_mtu.as_ref()),
             flag("seed", self.seed.as_ref()),
         ]
         .into_iter()
@@ -208,7 +217,8 @@ mod tests {
     #[test]
     fn flags_ask_for_the_same_link_again() {
         let all = "--delay=20ms --jitter=1ms --rate=100mbit --rate-step=25mbit,2s --queue=1bdp --loss=1% \
-                   --burst-loss=1%,8,90% --reorder=1%,5ms --duplicate=2% --corrupt=0.1% --seed=7";
+                   --burst-loss=1%,8,90% --reorder=1%,5ms --duplicate=2% --corrupt=0.1% --path-mtu=1300,silent \
+                   --seed=7";
         let link = parse(all);
         assert_eq!(link.flags().join(" "), all.split_whitespace().collect::<Vec<_>>().join(" "));
         assert_eq!(parse(&link.flags().join(" ")), link);

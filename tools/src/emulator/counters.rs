@@ -17,6 +17,8 @@ pub struct WayCounters {
     pub data_bytes: u64,
     /// Of these, bytes that had come before: sent again by their sender.
     pub repeated_bytes: u64,
+    /// Frames with packets that were larger than the path carries.
+    pub too_large: u64,
     /// Frames that the emulator was too slow to take.
     pub not_taken: u64,
     /// Frames that it had no memory for.
@@ -54,6 +56,7 @@ impl fmt::Display for WayCounters {
             ("lost", link.lost),
             ("lost in bursts", link.burst_lost),
             ("found the queue full", link.queue_full),
+            ("were too large", self.too_large),
             ("corrupted", link.corrupted),
             ("duplicated", link.duplicated),
             ("held back", link.reordered),

@@ -11,12 +11,14 @@
 //!
 //! - `config`: what can be asked of the link.
 //! - `units`: the values of its flags.
-//! - `wire`: moves the frames; `bystander`: looks at what TCP senders send again.
+//! - `wire`: moves the frames; `narrow`: drops those that are too large, and says so;
+//!   `bystander`: looks at what TCP senders send again.
 //! - `counters`: what it has done.
 
 mod bystander;
 mod config;
 mod counters;
+mod narrow;
 mod units;
 mod wire;
 
@@ -39,7 +41,7 @@ pub use config::{LinkConfig, NoBdp};
 pub use counters::WayCounters;
 use pagewire_driver::{Impairment, XdpError};
 use thiserror::Error;
-pub use units::{BadValue, Bursts, HeldBack, Queue, Rate, RateSteps, Share, Span};
+pub use units::{BadValue, Bursts, HeldBack, PathMtu, Queue, Rate, RateSteps, Share, Span};
 use wire::Wire;
 
 /// How often the counters are made known.
@@ -147,7 +149,8 @@ pub(crate) fn emulate(plan: &Plan, ready: impl FnOnce()) -> Result<(), EmulatorE
 }
 
 fn run(plan: &Plan, shared: &Shared, ready: impl FnOnce()) -> Result<(), EmulatorError> {
-    let mut wire = Wire::open(plan.interfaces, plan.impairment, plan.config.seeds())?;
+    let mut wire =
+        Wire::open(plan.interfaces, plan.impairment, plan.config.path_mtu, plan.config.seeds())?;
     let file = File::create(&plan.report).map_err(EmulatorError::Start)?;
     let tell = |report: LinkReport| {
         *shared.report.lock().unwrap_or_else(PoisonError::into_inner) = report;

@@ -258,6 +258,37 @@ impl fmt::Display for HeldBack {
     }
 }
 
+/// The largest packet that a path carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PathMtu {
+    /// Its bytes, from the IP header on.
+    pub bytes: u32,
+    /// Whether nobody is told of larger ones.
+    pub silent: bool,
+}
+
+impl FromStr for PathMtu {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let (number, rest) = text.split_once(',').unwrap_or((text, ""));
+        let bytes = number.parse().ok().filter(|bytes| (68..=65_535).contains(bytes));
+        let silent = rest == "silent";
+        bytes.filter(|_| silent || number == text).map(|bytes| Self { bytes, silent }).ok_or_else(
+            || {
+                let wanted = "the size of a packet from 68 to 65535, like 1300 or 1300,silent";
+                BadValue { text: text.to_owned(), wanted }
+            },
+        )
+    }
+}
+
+impl fmt::Display for PathMtu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.bytes, if self.silent { ",silent" } else { "" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,6 +318,9 @@ mod tests {
         assert_eq!(prints_as::<Bursts>("1%,20,90%"), "1%,20,90%");
         assert_eq!(prints_as::<HeldBack>("1%,5ms"), "1%,5ms");
         assert_eq!(prints_as::<HeldBack>("1%"), "1%,1ms");
+        for text in ["1300", "576,silent"] {
+            assert_eq!(prints_as::<PathMtu>(text), text);
+        }
     }
 
     #[test]
@@ -308,6 +342,9 @@ mod tests {
         }
         for text in ["1%,0.5", "100%", "50%,8,40%", "1%,8,90%,1", "1%,"] {
             assert_eq!(prints_as::<Bursts>(text), "refused", "{text}");
+        }
+        for text in ["", "67", "65536", "1300,", "1300,loud", "silent", "1k"] {
+            assert_eq!(prints_as::<PathMtu>(text), "refused", "{text}");
         }
         for text in ["1%,", "1%,5", "5ms"] {
             assert_eq!(prints_as::<HeldBack>(text), "refused", "{text}");

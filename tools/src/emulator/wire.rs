@@ -8,7 +8,7 @@ use pagewire_driver::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{EmulatorError, bystander::Bystander, counters::WayCounters};
+use super::{EmulatorError, bystander::Bystander, counters::WayCounters, narrow, units::PathMtu};
 
 /// The longest sleep, after which a wish to stop is seen.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
@@ -47,6 +47,10 @@ struct Carried {
 /// One direction.
 struct Way {
     link: LinkModel,
+    /// What it carries at most.
+    path_mtu: Option<PathMtu>,
+    /// What it has to say to senders, for the way back.
+    complaints: Vec<Carried>,
     line: DelayLine<Carried>,
     held_bytes: usize,
     /// Due, but the far side had no room.
@@ -69,13 +73,14 @@ impl Wire {
     pub(super) fn open(
         interfaces: [&str; 2],
         impairment: Impairment,
+        path_mtu: Option<PathMtu>,
         seeds: [u64; 2],
     ) -> Result<Self, EmulatorError> {
         let [one, other] = interfaces;
         Ok(Self {
             clock: Clock::start(),
             ends: [End::open(one)?, End::open(other)?],
-            ways: seeds.map(|seed| Way::new(impairment, seed)),
+            ways: seeds.map(|seed| Way::new(impairment, path_mtu, seed)),
             burst: Burst::new(),
         })
     }
@@ -91,6 +96,9 @@ impl Wire {
         for (end, way) in self.ends.iter_mut().zip(&mut self.ways) {
             most = most.max(way.take(self.clock.now(), end, &mut self.burst));
         }
+        let [there, back] = &mut self.ways;
+        there.complain(self.clock.now(), back);
+        back.complain(self.clock.now(), there);
         let [one, other] = &mut self.ends;
         for (way, to) in self.ways.iter_mut().zip([other, one]) {
             let now = self.clock.now();
@@ -189,9 +197,11 @@ impl End {
 }
 
 impl Way {
-    fn new(impairment: Impairment, seed: u64) -> Self {
+    fn new(impairment: Impairment, path_mtu: Option<PathMtu>, seed: u64) -> Self {
         Self {
             link: LinkModel::new(impairment, seed),
+            path_mtu,
+            complaints: Vec::new(),
             line: DelayLine::default(),
             held_bytes: 0,
             stuck: None,
@@ -208,13 +218,34 @@ impl Way {
             most = most.max(burst.len());
             for mut frame in burst.drain() {
                 self.bystander.see(frame.bytes());
-                let arrival = self.link.pass(now, frame.bytes_mut());
-                for due in [arrival.twin, arrival.frame].into_iter().flatten() {
-                    self.carry(due, Carried { queue, bytes: frame.bytes().into() });
+                let limit =
+                    self.path_mtu.filter(|&limit| narrow::is_too_large(frame.bytes(), limit));
+                if let Some(limit) = limit {
+                    self.counters.too_large += 1;
+                    let complaint = narrow::complaint(frame.bytes(), limit);
+                    self.complaints
+                        .extend(complaint.map(|bytes| Carried { queue, bytes: bytes.into() }));
+                    continue;
                 }
+                self.pass(now, queue, frame.bytes_mut());
             }
         }
         most
+    }
+
+    /// Sends a frame on its way.
+    fn pass(&mut self, now: Instant, queue: usize, frame: &mut [u8]) {
+        let arrival = self.link.pass(now, frame);
+        for due in [arrival.twin, arrival.frame].into_iter().flatten() {
+            self.carry(due, Carried { queue, bytes: frame[..].into() });
+        }
+    }
+
+    /// Says what there is to say to the senders, by the way back.
+    fn complain(&mut self, now: Instant, back: &mut Self) {
+        for mut complaint in self.complaints.drain(..) {
+            back.pass(now, complaint.queue, &mut complaint.bytes);
+        }
     }
 
     fn carry(&mut self, due: Instant, carried: Carried) {

@@ -183,6 +183,27 @@ fn packets_are_held_back_doubled_and_corrupted_as_often_as_asked() {
     assert_within("missing", f64::from(missing), 0.9 * corrupted, corrupted);
 }
 
+#[test]
+fn packets_larger_than_the_path_carries_are_dropped_and_their_sender_is_told_unless_it_is_silent() {
+    if !privileged() {
+        return;
+    }
+    for (flags, told) in [("--path-mtu 1300", true), ("--path-mtu 1300,silent", false)] {
+        let bench = Bench::up(flags);
+        for (from, to) in [(Side::Server, "10.77.0.2"), (Side::Client, "10.77.0.1")] {
+            // Of as many bytes as fit, with the Ethernet header, and then of one more.
+            let (arrivals, _) = bench.send(train(from, 5, 1_314, MILLISECOND));
+            assert_eq!(arrivals.len(), 5, "{flags}");
+            let (arrivals, _) = bench.send(train(from, 1, 1_315, MILLISECOND));
+            assert_eq!(arrivals.len(), 0, "{flags}");
+            assert_eq!(bench.report(from).too_large, 1);
+            let route = bench.lab.command(from, "ip").args(["route", "get", to]).output().unwrap();
+            let route = String::from_utf8_lossy(&route.stdout).into_owned();
+            assert_eq!(route.contains("mtu 1300"), told, "{route}");
+        }
+    }
+}
+
 /// By the emulator's own CPU time, since the senders and receivers do not leave it a whole core of two.
 #[test]
 #[ignore = "takes all cores for 20 seconds"]
