@@ -127,18 +127,27 @@ fn tell(
 ) -> Result<(), ControlError> {
     let mut rows = Vec::new();
     let mut count = 0u64;
-    if !args.json && !args.count {
-        writeln!(out, "{HEADER}")?;
-    }
+    let mut is_begun = args.json || args.count;
+    let mut begin = |out: &mut dyn Write| {
+        if !std::mem::replace(&mut is_begun, true) {
+            writeln!(out, "{HEADER}")?;
+        }
+        io::Result::Ok(())
+    };
     let end = client.connections(filter, |row| {
         count += 1;
         match args.sort {
             Some(_) => rows.push(row),
             None if args.count => {}
-            None => write_row(out, &row, args.json)?,
+            None => {
+                begin(out)?;
+                write_row(out, &row, args.json)?;
+            }
         }
         Ok(())
     })?;
+    // Also above nothing, but not above an error.
+    begin(out)?;
     if let Some(column) = args.sort {
         column.sort(&mut rows);
         for row in rows.iter().take(args.limit.map_or(usize::MAX, |limit| limit as usize)) {

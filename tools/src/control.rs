@@ -158,17 +158,23 @@ impl Client {
 fn ask(stream: &mut BufReader<UnixStream>, ask: Ask) -> Result<Answer, ControlError> {
     let mut line = serde_json::to_vec(&Request::new(ask)).map_err(io::Error::from)?;
     line.push(b'\n');
-    stream.get_mut().write_all(&line)?;
+    stream.get_mut().write_all(&line).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ended(),
+        _ => error,
+    })?;
     next(stream)
 }
 
 fn next(stream: &mut BufReader<UnixStream>) -> Result<Answer, ControlError> {
     let mut line = String::new();
     if stream.read_line(&mut line)? == 0 {
-        let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "it has ended, or is too busy");
-        return Err(ended.into());
+        return Err(ended().into());
     }
     serde_json::from_str(&line).map_err(|error| ControlError::Strange(error.to_string()))
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it has ended, or is too busy")
 }
 
 fn unexpected(answer: Answer) -> ControlError {

@@ -47,6 +47,12 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
     format!("{scaled:.decimals$}{}", units[unit])
 }
 
+/// How many there are of something: `1 fault`, `2 faults`.
+pub fn several(count: usize, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +79,12 @@ mod tests {
         {
             assert_eq!(seconds(value), text);
         }
+    }
+
+    #[test]
+    fn things_are_one_or_several() {
+        let counted = [0, 1, 2].map(|count| several(count, "fault"));
+        assert_eq!(counted, ["0 faults", "1 fault", "2 faults"]);
     }
 
     #[test]

@@ -72,13 +72,15 @@ fn connections_are_listed_for_eyes_and_scripts() {
     assert!(rows.is_sorted_by(|a, b| a.rtt_seconds >= b.rtt_seconds), "{json}");
     assert_eq!(running.said("connections --count --peer 127.0.0.1 --state estab"), "20\n");
     assert_eq!(running.said("connections --count --peer 10.0.0.0/8"), "0\n");
+    let none = running.said("connections --peer 10.0.0.0/8");
+    assert!(none.starts_with("STATE ") && none.lines().count() == 1, "{none}");
 }
 
 #[test]
 fn what_is_wrong_is_said_with_a_status() {
     let running = start();
     let refused = running.pw("connections --state open");
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
     let message = String::from_utf8(refused.stderr).unwrap();
     assert!(message.contains("there is no `open`; there are syn-sent"), "{message}");
     let gone = running.pw("top --socket /nowhere/1.sock");

@@ -117,7 +117,10 @@ impl fmt::Display for Trouble {
         let counts = counts.into_iter().filter(|(_, count)| get(count) > 0);
         for (index, (what, count)) in counts.enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{what} {} times", get(count))?;
+            match get(count) {
+                1 => write!(f, "{separator}{what} once")?,
+                count => write!(f, "{separator}{what} {count} times")?,
+            }
         }
         Ok(())
     }
@@ -140,8 +143,8 @@ mod tests {
         trouble.link_went_down();
         assert_eq!(
             trouble.to_string(),
-            "the interface was lost 2 times, its program was replaced 1 times, \
-             its program was detached 1 times, its link was down 2 times"
+            "the interface was lost 2 times, its program was replaced once, \
+             its program was detached once, its link was down 2 times"
         );
         let told: Vec<_> =
             trouble.figures(true).map(|(it, count)| (it.name, it.cause, count)).collect();

@@ -110,7 +110,7 @@ fn queues_that_are_added_are_served_too() {
     set(Side::Server, 4);
     set(Side::Client, 4);
     wait_said(&process, "has 4 queues now and had 2", 1);
-    wait_said(&process, "serving again; its queues changed 1 times", 1);
+    wait_said(&process, "serving again; its queues changed once", 1);
     assert!(process.said().contains("shard 3"), "{}", process.said());
     // Many flows, so that some come by each queue.
     for mut client in Client::connect_many(&lab, SERVER[0], 32) {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::finding::{Finding, Verdict};
+use crate::quantity::several;
 
 /// Columns of the text.
 const WIDTH: usize = 80;
@@ -19,14 +20,13 @@ pub fn report(interface: &str, findings: &[Finding], all: bool, colour: bool) ->
         one(&mut text, finding, colour);
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
-    let (faults, warnings, notes) =
-        (count(Verdict::Fault), count(Verdict::Warning), count(Verdict::Note));
-    let good = count(Verdict::Good);
+    let counted = |verdict, noun| several(count(verdict), noun);
+    let (faults, warnings) =
+        (counted(Verdict::Fault, "fault"), counted(Verdict::Warning, "warning"));
+    let (notes, good) = (counted(Verdict::Note, "note"), count(Verdict::Good));
     // Writing to a string does not fail.
-    let _ = writeln!(
-        text,
-        "{interface}: {faults} faults, {warnings} warnings, {notes} notes; {good} things are right"
-    );
+    let _ =
+        writeln!(text, "{interface}: {faults}, {warnings}, {notes}; {good} looked at and right");
     let safe = findings.iter().filter_map(|finding| finding.fix.as_ref());
     if safe.clone().any(super::finding::Fix::is_safe) {
         let _ = writeln!(
@@ -92,7 +92,10 @@ mod tests {
         let text = report("eth1", &findings, false, false);
         assert!(text.starts_with("FAIL  link"), "{text}");
         assert!(text.contains("+ ip link set dev eth1 up") && !text.contains("1500"), "{text}");
-        assert!(text.contains("eth1: 1 faults, 0 warnings, 1 notes; 1 things"), "{text}");
+        assert!(
+            text.contains("eth1: 1 fault, 0 warnings, 1 note; 1 looked at and right"),
+            "{text}"
+        );
         assert!(report("eth1", &findings, true, false).contains("ok    mtu"));
     }
 

@@ -12,7 +12,6 @@ mod view;
 
 use std::{
     io,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -57,8 +56,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// Any [`ControlError`] at the start; later ones are shown, and the server is asked again.
 pub fn run(args: &TopArgs) -> Result<(), ControlError> {
-    let path = args.which.find()?;
-    let mut watch = Watch::new(path)?;
+    let mut watch = Watch::new(args.which.clone())?;
     watch.interval = args.interval.max(SHORTEST_INTERVAL);
     if let Some(times) = args.plain {
         watch.print(times);
@@ -72,7 +70,8 @@ pub fn run(args: &TopArgs) -> Result<(), ControlError> {
 
 /// A server being watched, and what is on the screen.
 struct Watch {
-    path: PathBuf,
+    /// Looked for anew when it does not answer: after a restart its socket has another name.
+    which: Which,
     client: Option<Client>,
     interval: Duration,
     screen: Screen,
@@ -88,11 +87,11 @@ enum Then {
 }
 
 impl Watch {
-    fn new(path: PathBuf) -> Result<Self, ControlError> {
-        let client = Client::connect(&path)?;
+    fn new(which: Which) -> Result<Self, ControlError> {
+        let client = Client::connect(&which.find()?)?;
         let screen = Screen::new(client.about().clone());
         let interval = Duration::from_secs(1);
-        Ok(Self { path, client: Some(client), interval, screen, is_paused: false })
+        Ok(Self { which, client: Some(client), interval, screen, is_paused: false })
     }
 
     fn show(&mut self, terminal: &mut DefaultTerminal) -> io::Result<()> {
@@ -147,7 +146,7 @@ impl Watch {
     fn ask(&mut self) -> Result<(), ControlError> {
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(Client::connect(&self.path)?),
+            none => none.insert(Client::connect(&self.which.find()?)?),
         };
         if self.screen.about != *client.about() {
             self.screen = Screen::new(client.about().clone());

@@ -95,6 +95,10 @@ pub struct Overview {
     pub cwnd_bytes: Option<[u64; 3]>,
     /// How long requests took.
     pub latency: Distribution,
+    /// Whether the interface carries nothing.
+    pub is_link_down: bool,
+    /// Whether the kernel's TCP serves since AF_XDP cannot be had.
+    pub is_fallback: bool,
 }
 
 impl Moments {
@@ -111,7 +115,15 @@ impl Moments {
                 && before.figures.uptime_seconds <= now.figures.uptime_seconds
         });
         let seconds = before.map_or(1.0, |before| (now.at - before.at).as_secs_f64().max(0.001));
-        let mut overview = Overview { uptime: now.figures.uptime_seconds, ..Overview::default() };
+        let is = |name: &str, number: u64| {
+            now.figures.whole.iter().any(|value| value.name == name && value.value == number)
+        };
+        let mut overview = Overview {
+            uptime: now.figures.uptime_seconds,
+            is_link_down: is("link_up", 0),
+            is_fallback: is("fallback", 1),
+            ..Overview::default()
+        };
         let mut drops = BTreeMap::new();
         for (number, shard) in now.figures.shards.iter().enumerate() {
             let earlier = before.map_or(shard, |before| &before.figures.shards[number]);

@@ -7,6 +7,7 @@ use super::{
     },
     Case, Check, listed,
 };
+use crate::quantity::several;
 
 /// `NETDEV_XDP_ACT_BASIC` (include/uapi/linux/netdev.h): the driver runs programs itself.
 const NATIVE: u64 = 1;
@@ -76,7 +77,7 @@ fn cores_for_queues(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let reason = "A shard has one queue and one core: the other cores are left idle.";
-    let found = format!("{queues} queues for {cores} cores");
+    let found = format!("{} for {}", several(queues, "queue"), several(cores, "core"));
     let finding = Finding::bad("cores", Warning, found, reason);
     let can = case.wanted.queues.is_none() && cores as u32 <= case.link.queues.most;
     Some(if can {
@@ -100,7 +101,9 @@ fn should_be_off(
     }
     let finding = Finding::bad(check, verdict, format!("{name} is on"), reason);
     if feature.is_fixed {
-        return Some(finding.with(Fix::Advice("this driver cannot switch it off".to_owned())));
+        let advice =
+            "this driver cannot switch it off: use another interface, or --transport kernel";
+        return Some(finding.with(Fix::Advice(advice.to_owned())));
     }
     let set = |state| Action::run(&format!("ethtool -K {} {short} {state}", case.name));
     Some(finding.with(Fix::safe(set("off"), set("on"))))

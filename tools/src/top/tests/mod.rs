@@ -12,7 +12,7 @@ use pagewire::control::protocol::{
 use ratatui::crossterm::event::KeyCode;
 
 use super::{
-    Then, Watch,
+    Then, Watch, Which,
     model::{Listing, Moment},
     view::{Page, Screen, as_text},
 };
@@ -143,6 +143,21 @@ fn a_server_that_is_gone_is_told_and_what_was_seen_stays() {
 }
 
 #[test]
+fn trouble_with_the_interface_is_marked() {
+    let mut screen = screen();
+    let mut last = moment(Instant::now() + Duration::from_secs(9), 7);
+    last.figures.whole = vec![value("link_up", None, 1), value("fallback", None, 0)];
+    screen.moments.add(last.clone());
+    let title = |screen: &mut Screen| as_text(screen, 80, 12).lines().next().unwrap().to_owned();
+    assert!(!title(&mut screen).contains('▲'), "{}", title(&mut screen));
+    for (name, mark) in [("link_up", "▲ link down"), ("fallback", "▲ no AF_XDP")] {
+        last.figures.whole = vec![value(name, None, u64::from(name == "fallback"))];
+        screen.moments.add(last.clone());
+        assert!(title(&mut screen).contains(mark), "{}", title(&mut screen));
+    }
+}
+
+#[test]
 fn no_size_makes_it_panic() {
     for page in [Page::Cores, Page::Connections] {
         let mut screen = Screen { page, scroll: 1_000, ..screen() };
@@ -184,7 +199,7 @@ fn a_server_that_was_started_again_has_no_rates_yet() {
 #[test]
 fn keys_do_what_the_footer_says() {
     let mut watch = Watch {
-        path: "/nowhere".into(),
+        which: Which { socket: Some("/nowhere".into()), pid: None },
         client: None,
         interval: Duration::from_secs(1),
         screen: screen(),

@@ -130,7 +130,14 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, screen: &Screen, overview: &Ove
     let up = format!("up {}", seconds(overview.uptime));
     let [left_area, right_area] =
         Layout::horizontal([Constraint::Min(10), Constraint::Length(up.len() as u16)]).areas(area);
-    frame.render_widget(Line::styled(left, palette::title()), left_area);
+    let mut spans = vec![Span::styled(left, palette::title())];
+    for (is_so, mark) in [(overview.is_link_down, "link down"), (overview.is_fallback, "no AF_XDP")]
+    {
+        if is_so {
+            spans.push(Span::styled(format!("  ▲ {mark}"), palette::notable()));
+        }
+    }
+    frame.render_widget(Line::from(spans), left_area);
     frame.render_widget(Line::raw(up), right_area);
 }
 
