@@ -21,6 +21,9 @@ pub enum Failure {
     /// The interface, its queues or its driver cannot be used.
     #[error("{0}")]
     Interface(String),
+    /// Another process has the interface's queues, and with them what is sent to the address.
+    #[error("{0}")]
+    Busy(String),
     /// The address to listen on cannot be used.
     #[error("{0}")]
     Address(String),
@@ -44,7 +47,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the kernel's TCP might serve where this keeps the user-level stack from it.
+    /// Whether the kernel's TCP might serve where this keeps the user-level stack from it. Not where another
+    /// process has the queues: nothing of what it takes would reach the kernel, and soon it may be gone.
     pub fn is_want_of_xdp(&self) -> bool {
         matches!(self, Self::Privilege(_) | Self::Interface(_))
     }
@@ -55,7 +59,7 @@ impl Failure {
             Self::System { .. } | Self::Other(_) | Self::Shard(_) => 1,
             Self::Usage(_) | Self::Settings(_) => 2,
             Self::Privilege(_) => 3,
-            Self::Interface(_) => 4,
+            Self::Interface(_) | Self::Busy(_) => 4,
             Self::Address(_) => 5,
             Self::Root(_) => 6,
         })

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -97,4 +97,10 @@ fn top_shows_what_happens() {
     assert!(text.contains(" 30 open ") && text.contains("30 estab"), "{text}");
     assert!(text.contains("30 of 30 connections"), "{text}");
     assert!(text.contains(&format!("kernel on {}", running.server.addresses()[0])), "{text}");
+    // As `| head` does.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pw"));
+    command.args(["top", "--plain", "3", "--interval", "100ms"]).stdout(Stdio::piped());
+    let mut child = command.env("PAGEWIRE_CONTROL", running.control.path()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
 }

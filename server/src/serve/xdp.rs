@@ -186,11 +186,11 @@ impl From<XdpError> for Failure {
             | XdpError::InterfaceDown { .. }
             | XdpError::Mtu { .. }
             | XdpError::NoQueue { .. }
-            | XdpError::QueueBusy { .. }
             | XdpError::NoZeroCopy { .. }
             | XdpError::OtherProgram { .. }
             | XdpError::NoXdp { .. }
             | XdpError::Steering { .. } => Self::Interface(message),
+            XdpError::QueueBusy { .. } => Self::Busy(message),
             XdpError::Memory { .. } | XdpError::Sizes(_) | XdpError::System { .. } => {
                 Self::Other(message)
             }

@@ -146,3 +146,23 @@ fn without_af_xdp_the_kernel_serves_the_same_address_and_it_is_said() {
     let output = refused.stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn where_another_process_has_the_queues_it_ends_rather_than_serve_nobody() {
+    if !privileged() {
+        return;
+    }
+    let lab = Lab::up(&LabConfig::unique()).unwrap();
+    let site = public_site();
+    let flags = format!("--interface {INTERFACE} --address 10.77.0.1/24");
+    let process = Process::start(&lab, &site, &flags);
+    let mut second = lab.command(Side::Server, env!("CARGO_BIN_EXE_pagewire"));
+    second.arg("serve").arg(site.root()).args(flags.split(' '));
+    let output = second.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("is in use by another AF_XDP socket"), "{said}");
+    let mut client = Client::connect_many(&lab, SERVER[0], 1).remove(0);
+    assert!(client.get("/page").unwrap() == site.files["page"], "the first serves on");
+    process.stop();
+}

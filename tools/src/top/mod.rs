@@ -11,7 +11,7 @@ mod tests;
 mod view;
 
 use std::{
-    io,
+    io::{self, Write},
     time::{Duration, Instant},
 };
 
@@ -59,8 +59,11 @@ pub fn run(args: &TopArgs) -> Result<(), ControlError> {
     let mut watch = Watch::new(args.which.clone())?;
     watch.interval = args.interval.max(SHORTEST_INTERVAL);
     if let Some(times) = args.plain {
-        watch.print(times);
-        return Ok(());
+        return match watch.print(times, &mut io::stdout()) {
+            // A reader that has seen enough is no failure.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        };
     }
     let mut terminal = ratatui::try_init()?;
     let result = watch.show(&mut terminal);
@@ -120,7 +123,7 @@ impl Watch {
     }
 
     /// For logs and tests: the same pages, as text.
-    fn print(&mut self, times: u32) {
+    fn print(&mut self, times: u32, out: &mut impl Write) -> io::Result<()> {
         self.look();
         for _ in 0..times {
             std::thread::sleep(self.interval);
@@ -129,9 +132,10 @@ impl Watch {
             self.look();
             for page in [Page::Cores, Page::Connections] {
                 self.screen.page = page;
-                print!("{}", view::as_text(&mut self.screen, 80, 24));
+                out.write_all(view::as_text(&mut self.screen, 80, 24).as_bytes())?;
             }
         }
+        out.flush()
     }
 
     /// Asks the server. What goes wrong is shown, and tried again at the next look.
