@@ -34,6 +34,9 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How long to wait at most before an interface that is there but cannot be used is tried again.
 const MOST_RETRY: Duration = Duration::from_secs(5);
 
+/// How long an interface that is back may refuse AF_XDP before the kernel's TCP serves in its place.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// How often to look for the interface while the kernel's TCP serves in its place.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -180,13 +183,16 @@ impl Life {
         systemd::status("not serving: waiting for the interface");
         let mut said = String::new();
         let mut pause = RETRY;
+        let mut there_since = None;
         loop {
             let started = Config::new(&self.settings, &ThisMachine).and_then(|mut config| {
-                if let TransportConfig::Xdp(xdp) = &mut config.transport
-                    && !xdp.queues.is_empty()
-                {
-                    // It is there: it will be usable soon, so AF_XDP is not given up.
-                    xdp.fallback = None;
+                if let TransportConfig::Xdp(xdp) = &mut config.transport {
+                    if xdp.queues.is_empty() {
+                        there_since = None;
+                    } else if there_since.get_or_insert_with(Instant::now).elapsed() < GRACE {
+                        // It is there, so it will be usable soon: AF_XDP is not given up yet.
+                        xdp.fallback = None;
+                    }
                 }
                 Ok((self.start(&config)?, config))
             });

@@ -190,6 +190,32 @@ fn where_the_kernel_has_the_address_it_serves_when_the_interface_is_lost() {
 }
 
 #[test]
+fn an_interface_that_is_back_and_takes_no_af_xdp_is_left_to_the_kernel() {
+    if !privileged() {
+        return;
+    }
+    let lab = Lab::up(&LabConfig { queues: Some(2), ..LabConfig::unique() }).unwrap();
+    let site = Site::new(&[("page", 50_000)]);
+    let process =
+        Process::start(&lab, &site, &format!("--interface {INTERFACE} --address 10.77.0.1/24"));
+    run(&lab, Side::Server, &format!("ip link del {INTERFACE}"));
+    wait_said(&process, "not serving yet: there is no", 1);
+    process.signal("STOP");
+    plug_in(&lab);
+    for side in [Side::Client, Side::Server] {
+        // Frames do not fit into a chunk.
+        run(&lab, side, &format!("ip link set {INTERFACE} mtu 9000"));
+    }
+    process.signal("CONT");
+    wait_said(&process, "not serving yet: ", 2);
+    wait_said(&process, "the kernel's TCP serves instead", 1);
+    wait_said(&process, "serving again", 1);
+    let mut client = Client::connect_many(&lab, SERVER[0], 1).remove(0);
+    assert!(client.get("/page").unwrap() == site.files["page"]);
+    process.stop();
+}
+
+#[test]
 fn a_route_that_goes_and_comes_back_reaches_open_connections() {
     if !privileged() {
         return;
