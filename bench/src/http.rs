@@ -153,7 +153,7 @@ fn measure(
 fn step(service: &mut Service, request: &[u8], reply: &mut Reply) -> Step {
     let id = ConnectionId { slot: 0, generation: 0 };
     let asked = Asked { id, now: Instant::ZERO, found: None, afterwards: Afterwards::GoOn };
-    let step = service.step(request, asked, reply);
+    let step = service.step(request, &asked, reply);
     for part in reply.parts.drain(..) {
         if let Part::Bytes(mut bytes) = part {
             bytes.clear();

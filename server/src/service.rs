@@ -108,7 +108,7 @@ impl Service {
     }
 
     /// Answers the request at the front of `bytes`, all that the connection has received.
-    pub fn step(&mut self, bytes: &[u8], asked: Asked, reply: &mut Reply) -> Step {
+    pub fn step(&mut self, bytes: &[u8], asked: &Asked, reply: &mut Reply) -> Step {
         let mut request = match parse(bytes, &self.limits) {
             Parsed::Partial => return Step::Incomplete,
             Parsed::Invalid(status) => return self.refuse_bytes(bytes, status, reply),
@@ -116,14 +116,14 @@ impl Service {
         };
         request.keep_alive &= asked.afterwards == Afterwards::GoOn;
         let site = self.content.catalogue().sites().route(request.authority);
-        let status = match self.find(&request, site, asked) {
+        let Self { content, key, date, .. } = self;
+        let common = common(date, &request);
+        let status = match find(content, key, &request, site, asked) {
             Ok(Lookup::Waiting) => return Step::Waiting,
-            Ok(Lookup::Found(resource)) => {
-                answer::answer(&request, &resource, self.common(&request), reply)
-            }
+            Ok(Lookup::Found(resource)) => answer::answer(&request, resource, common, reply),
             Ok(Lookup::Everything) => {
-                let shared = &self.content.catalogue().refusal(site, Status::NotFound).shared;
-                answer::options(&request, shared, self.common(&request), reply)
+                let shared = &content.catalogue().refusal(site, Status::NotFound).shared;
+                answer::options(&request, shared, common, reply)
             }
             Err(status) => self.say_instead(&request, site, status, reply),
         };
@@ -152,29 +152,6 @@ impl Service {
         Step::Answered { consumed: 0, status, then: Then::Close }
     }
 
-    fn find(
-        &mut self,
-        request: &Request<'_>,
-        site: Option<SiteId>,
-        asked: Asked,
-    ) -> Result<Lookup, Status> {
-        let site = site.ok_or(Status::Misdirected)?;
-        if request.path.is_empty() {
-            // Only an OPTIONS is about no path, or a CONNECT.
-            return match request.method {
-                Method::Options => Ok(Lookup::Everything),
-                _ => Err(Status::MethodNotAllowed),
-            };
-        }
-        if let Some(resource) = asked.found {
-            return Ok(Lookup::Found(resource));
-        }
-        Catalogue::begin_key(site, &mut self.key);
-        path::canonicalize(request.path, &mut self.key)?;
-        let resource = self.content.lookup(&self.key, asked.now, asked.id);
-        Ok(resource.map_or(Lookup::Waiting, Lookup::Found))
-    }
-
     /// Answers with what `site` says for an error, whatever the path.
     fn say_instead(
         &self,
@@ -184,24 +161,50 @@ impl Service {
         reply: &mut Reply,
     ) -> Status {
         let shared = &self.content.catalogue().refusal(site, status).shared;
-        answer::refuse(request, shared, status, Detail::None, self.common(request), reply)
+        let common = common(&self.date, request);
+        answer::refuse(request, shared, status, Detail::None, common, reply)
     }
+}
 
-    fn common<'a>(&'a self, request: &Request<'_>) -> Common<'a> {
-        Common {
-            date: self.date.text(),
-            is_1_1: request.is_1_1,
-            keep_alive: request.keep_alive,
-            allowed_origin: None,
-        }
+/// What a request leads to. `key` is memory to make its key in.
+fn find<'a>(
+    content: &'a mut Content,
+    key: &mut Vec<u8>,
+    request: &Request<'_>,
+    site: Option<SiteId>,
+    asked: &'a Asked,
+) -> Result<Lookup<'a>, Status> {
+    let site = site.ok_or(Status::Misdirected)?;
+    if request.path.is_empty() {
+        // Only an OPTIONS is about no path, or a CONNECT.
+        return match request.method {
+            Method::Options => Ok(Lookup::Everything),
+            _ => Err(Status::MethodNotAllowed),
+        };
+    }
+    if let Some(resource) = &asked.found {
+        return Ok(Lookup::Found(resource));
+    }
+    Catalogue::begin_key(site, key);
+    path::canonicalize(request.path, key)?;
+    let resource = content.lookup(key, asked.now, asked.id);
+    Ok(resource.map_or(Lookup::Waiting, |resource| Lookup::Found(resource)))
+}
+
+fn common<'a>(date: &'a DateCache, request: &Request<'_>) -> Common<'a> {
+    Common {
+        date: date.text(),
+        is_1_1: request.is_1_1,
+        keep_alive: request.keep_alive,
+        allowed_origin: None,
     }
 }
 
 /// Where a request leads.
-enum Lookup {
+enum Lookup<'a> {
     /// To something that a helper has been asked about.
     Waiting,
-    Found(Arc<Resource>),
+    Found(&'a Resource),
     /// To the server as a whole (`OPTIONS *`).
     Everything,
 }

@@ -58,7 +58,7 @@ const ID: ConnectionId = ConnectionId { slot: 0, generation: 0 };
 
 fn step(service: &mut Service, request: &str, reply: &mut Reply) -> Step {
     let asked = Asked { id: ID, now: Instant::ZERO, found: None, afterwards: Afterwards::GoOn };
-    let step = service.step(request.as_bytes(), asked, reply);
+    let step = service.step(request.as_bytes(), &asked, reply);
     // As a transport does: the buffer comes back when it is sent.
     for part in reply.parts.drain(..) {
         if let Part::Bytes(mut bytes) = part {

@@ -45,7 +45,7 @@ impl Default for CacheLimits {
 
 impl CacheLimits {
     /// An empty cache that keeps to them.
-    fn cache(self) -> Cache<Box<[u8]>, Cached, Weigh> {
+    fn cache(self) -> KnownCache {
         let entries = self.entries.max(1) as u64;
         let each = (self.bytes / entries).max(1);
         Cache::with_weighter(self.entries, each * entries, Weigh { each })
@@ -95,17 +95,25 @@ pub struct Answered {
 
 /// The files of the sites, as one core sees them.
 pub struct Content {
+    cache: KnownCache,
+    looks: Looks,
+    answers: Receiver<Answer>,
+    counters: ContentCounters,
+}
+
+/// What is remembered.
+type KnownCache = Cache<Box<[u8]>, Cached, Weigh>;
+
+/// What helpers are asked.
+struct Looks {
     catalogue: Arc<Catalogue>,
     helpers: DiskPool,
-    cache: Cache<Box<[u8]>, Cached, Weigh>,
     pending: HashMap<Box<[u8]>, Pending>,
     /// Keys of `pending` that no helper has been asked about yet.
     backlog: VecDeque<Box<[u8]>>,
     looking: usize,
-    answers: Receiver<Answer>,
     sender: Sender<Answer>,
     waker: Waker,
-    counters: ContentCounters,
 }
 
 /// What the content of one core has counted, and how much it holds.
@@ -142,7 +150,7 @@ impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Content")
             .field("cached", &self.cache.len())
-            .field("pending", &self.pending.len())
+            .field("pending", &self.looks.pending.len())
             .finish()
     }
 }
@@ -156,44 +164,43 @@ impl Content {
         waker: Waker,
     ) -> Self {
         let (sender, answers) = crossbeam_channel::unbounded();
-        Self {
+        let looks = Looks {
             catalogue,
             helpers,
-            cache: limits.cache(),
             pending: HashMap::new(),
             backlog: VecDeque::new(),
             looking: 0,
-            answers,
             sender,
             waker,
-            counters: ContentCounters::default(),
-        }
+        };
+        Self { cache: limits.cache(), looks, answers, counters: ContentCounters::default() }
     }
 
     /// What has been counted.
     pub fn counters(&self) -> ContentCounters {
-        let (cached, pending) = (self.cache.len(), self.pending.len());
+        let (cached, pending) = (self.cache.len(), self.looks.pending.len());
         ContentCounters { cached, pending, ..self.counters }
     }
 
     /// Goes on with what is in `catalogue`. Nothing of before is answered any more; returns who waited for
     /// it, to be asked anew.
     pub fn adopt(&mut self, catalogue: Arc<Catalogue>, limits: CacheLimits) -> Vec<ConnectionId> {
-        self.catalogue = catalogue;
         let old = mem::replace(&mut self.cache, limits.cache());
+        let looks = &mut self.looks;
+        looks.catalogue = catalogue;
         // Unmapping many files takes a while, which a core does not have. If no helper has either, the
         // core must.
-        let _ = self.helpers.submit(Box::new(move || drop(old)));
+        let _ = looks.helpers.submit(Box::new(move || drop(old)));
         // Looks under way answer to nobody.
-        (self.sender, self.answers) = crossbeam_channel::unbounded();
-        self.looking = 0;
-        self.backlog.clear();
-        self.pending.drain().flat_map(|(_, pending)| pending.waiting).collect()
+        (looks.sender, self.answers) = crossbeam_channel::unbounded();
+        looks.looking = 0;
+        looks.backlog.clear();
+        looks.pending.drain().flat_map(|(_, pending)| pending.waiting).collect()
     }
 
     /// What is served.
     pub fn catalogue(&self) -> &Arc<Catalogue> {
-        &self.catalogue
+        &self.looks.catalogue
     }
 
     /// What `key` leads to, if that is known; otherwise `waiting` will be in a later
@@ -203,12 +210,12 @@ impl Content {
         key: &[u8],
         now: Instant,
         waiting: ConnectionId,
-    ) -> Option<Arc<Resource>> {
+    ) -> Option<&Arc<Resource>> {
         let known = self
             .cache
             .get(key)
             .filter(|cached| !cached.resource.is_outdated())
-            .map(|cached| (Arc::clone(&cached.resource), now.since(cached.looked_at.get())));
+            .map(|cached| (&cached.resource, now.since(cached.looked_at.get())));
         match known {
             Some((resource, age)) if age < RENEWED => {
                 self.counters.hits += 1;
@@ -217,12 +224,12 @@ impl Content {
             Some((resource, age)) if age < TRUSTED => {
                 self.counters.hits += 1;
                 self.counters.renewals += 1;
-                self.ask(key, now, None);
+                self.looks.ask(&self.cache, key, now, None);
                 Some(resource)
             }
             _ => {
                 self.counters.misses += 1;
-                self.ask(key, now, Some(waiting));
+                self.looks.ask(&self.cache, key, now, Some(waiting));
                 None
             }
         }
@@ -231,9 +238,9 @@ impl Content {
     /// The next answer, if one has come.
     pub fn answered(&mut self) -> Option<Answered> {
         let Answer { key, resource } = self.answers.try_recv().ok()?;
-        self.looking -= 1;
-        let pending = self.pending.remove(&key);
-        self.dispatch();
+        self.looks.looking -= 1;
+        let pending = self.looks.pending.remove(&key);
+        self.looks.dispatch(&self.cache);
         let pending = pending?;
         match self.cache.peek(&key) {
             Some(cached) if Arc::ptr_eq(&cached.resource, &resource) => {
@@ -252,8 +259,10 @@ impl Content {
     pub fn cached(&self) -> usize {
         self.cache.len()
     }
+}
 
-    fn ask(&mut self, key: &[u8], now: Instant, waiting: Option<ConnectionId>) {
+impl Looks {
+    fn ask(&mut self, cache: &KnownCache, key: &[u8], now: Instant, waiting: Option<ConnectionId>) {
         if let Some(pending) = self.pending.get_mut(key) {
             pending.waiting.extend(waiting);
             return;
@@ -261,15 +270,15 @@ impl Content {
         let pending = Pending { asked_at: now, waiting: waiting.into_iter().collect() };
         self.pending.insert(key.into(), pending);
         self.backlog.push_back(key.into());
-        self.dispatch();
+        self.dispatch(cache);
     }
 
     /// Hands looks to helpers, as many as may be under way.
-    fn dispatch(&mut self) {
+    fn dispatch(&mut self, cache: &KnownCache) {
         while self.looking < MOST_LOOKS {
             let Some(key) = self.backlog.pop_front() else { return };
             self.looking += 1;
-            let known = self.cache.peek(&key).map(|cached| Arc::clone(&cached.resource));
+            let known = cache.peek(&key).map(|cached| Arc::clone(&cached.resource));
             let catalogue = Arc::clone(&self.catalogue);
             let reply = Reply {
                 key,

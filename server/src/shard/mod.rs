@@ -258,7 +258,7 @@ impl<T: Transport> Shard<T> {
             return false;
         }
         let asked = Asked { id, now, found, afterwards: self.afterwards };
-        match self.service.step(bytes, asked, &mut self.reply) {
+        match self.service.step(bytes, &asked, &mut self.reply) {
             Step::Incomplete => {
                 connection.wait_for_more(bytes, now);
                 false
