@@ -157,6 +157,9 @@ impl Port for MemoryPort {
             self.staged.clear();
             return Flush::Down;
         }
+        if self.staged.is_empty() {
+            return Flush::Taken;
+        }
         self.counters.sent += self.staged.len() as u64;
         self.counters.sent_bytes += self.staged.iter().map(|frame| frame.len() as u64).sum::<u64>();
         self.outgoing.flushed.borrow_mut().extend(self.staged.drain(..));

@@ -186,6 +186,9 @@ impl Residency {
 
     /// The next connection whose wait is over.
     pub(crate) fn completed(&mut self, now: Instant) -> Option<Completion> {
+        if self.in_flight == 0 && self.in_line.is_empty() && self.ready.is_empty() {
+            return None;
+        }
         while let Ok(Populated { key, result }) = self.answers.1.try_recv() {
             self.in_flight -= 1;
             let Some(Wanted { waiting, .. }) = self.wanted.remove(&key) else { continue };
