@@ -28,8 +28,8 @@ use crate::{
     prefetch::{prefetch, prefetch_range},
 };
 
-/// Storage for one socket, on cache lines of its own.
-#[repr(align(64))]
+/// Storage for one socket. Not on cache lines of its own: a connection at work rarely needs its socket, and
+/// idle ones are many.
 struct Slot([SocketStorage<'static>; 1]);
 
 /// Sockets in numbered slots.

@@ -26,11 +26,21 @@ impl Sum {
             }
         }
         let mut sum: u64 = lanes.iter().sum();
-        let mut words = blocks.remainder().chunks_exact(2);
-        for word in &mut words {
-            sum += u64::from(u16::from_ne_bytes([word[0], word[1]]));
+        let mut rest = blocks.remainder();
+        if let Some((&[a, b, c, d, e, f, g, h], others)) = rest.split_first_chunk() {
+            sum += u64::from(u32::from_ne_bytes([a, b, c, d]));
+            sum += u64::from(u32::from_ne_bytes([e, f, g, h]));
+            rest = others;
         }
-        if let [last] = words.remainder() {
+        if let Some((&word, others)) = rest.split_first_chunk() {
+            sum += u64::from(u32::from_ne_bytes(word));
+            rest = others;
+        }
+        if let Some((&word, others)) = rest.split_first_chunk() {
+            sum += u64::from(u16::from_ne_bytes(word));
+            rest = others;
+        }
+        if let [last] = rest {
             sum += u64::from(u16::from_ne_bytes([*last, 0]));
         }
         Self(sum)

@@ -6,11 +6,13 @@ use pagewire_driver::{Instant, MacAddress};
 
 use super::{
     config::UserLimits,
-    flow_table::Flow,
+    flow_table::{Flow, PackedFlow},
     handshake::SynOptions,
+    head::Head,
     packet::{Segment, flags},
     recovery::{Sender, Terms},
     sequence::ahead,
+    timer_wheel::Tick,
     tx_map::TxMap,
 };
 use crate::{CloseReason, ConnectionId};
@@ -38,8 +40,39 @@ pub enum Phase {
     Aborting(CloseReason),
 }
 
-/// When a timer comes up that is not set.
-pub const UNARMED: Instant = Instant::from_nanos(u64::MAX);
+/// A tick that never comes.
+pub const NEVER: Tick = Tick::MAX;
+
+/// A point in time or none, in no more bytes than the former.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Moment(Instant);
+
+impl Moment {
+    /// None.
+    pub const NONE: Self = Self(Instant::from_nanos(u64::MAX));
+
+    /// That point in time.
+    pub fn at(at: Instant) -> Self {
+        Self(at)
+    }
+
+    /// The point in time, if there is one.
+    pub fn get(self) -> Option<Instant> {
+        (self != Self::NONE).then_some(self.0)
+    }
+
+    /// Whether it has come.
+    pub fn is_past(self, now: Instant) -> bool {
+        self.0 <= now
+    }
+
+    /// Makes it that one unless there is one already.
+    pub fn set_first(&mut self, at: Instant) {
+        if *self == Self::NONE {
+            self.0 = at;
+        }
+    }
+}
 
 /// What is to be said about marked packets (RFC 3168 section 6.1).
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,9 +90,9 @@ pub struct Connection {
     /// How often the slot had been used before.
     pub generation: u32,
     /// The 4-tuple.
-    pub flow: Flow,
-    /// The 4-tuple's hash.
-    pub hash: u64,
+    pub flow: PackedFlow,
+    /// The lower half of the 4-tuple's hash.
+    pub hash: u32,
     /// Where in its life it is.
     pub phase: Phase,
     /// What there is to send.
@@ -68,11 +101,9 @@ pub struct Connection {
     pub resident_end: u64,
     /// Whether a helper has been asked for the bytes behind that.
     pub awaits_disk: bool,
-    /// Received bytes; the first `consumed` of them are done with.
-    pub received: Vec<u8>,
-    /// See `received`.
-    pub consumed: usize,
-    /// Whether more bytes wait in the socket for room in `received`.
+    /// Received bytes that the caller has not consumed, if there are any.
+    pub head: Option<Box<Head>>,
+    /// Whether more bytes wait in the socket for room in `head`.
     pub holds_back: bool,
     /// Whether the peer's FIN has been reported.
     pub peer_closed: bool,
@@ -95,11 +126,12 @@ pub struct Connection {
     /// Whether the socket may have something to say.
     pub speaks: bool,
     /// When what was received is acknowledged at the latest.
-    pub acknowledge_by: Option<Instant>,
+    pub acknowledge_by: Moment,
     /// What is sent when, and again.
     pub sender: Sender,
-    /// By when the wheel comes up for it: no later than this.
-    pub armed: Instant,
+    /// When the wheel comes up for the slot, and when after that, as far as it is known. Of the slot, not of
+    /// the connection: timers are not cancelled.
+    pub armed: [Tick; 2],
     /// Sequence numbers and timestamps.
     pub sequence: SequenceState,
     /// When the present phase began; for `Closing`, when our FIN was acknowledged.
@@ -107,7 +139,7 @@ pub struct Connection {
     /// Last segment from the peer.
     pub heard: Instant,
     /// Since when something waits to be sent or acknowledged without progress.
-    pub unacknowledged_since: Option<Instant>,
+    pub unacknowledged_since: Moment,
     /// The next hop's MAC address, as of this generation of the neighbour table.
     pub next_hop: Option<(MacAddress, u32)>,
     /// When the next hop was last told to have delivered something.
@@ -125,6 +157,10 @@ pub struct SequenceState {
     pub initial_received: u32,
     /// Bytes taken out of the socket's receive buffer, modulo 2^32.
     pub drained: u32,
+    /// Bytes received that have passed the socket by, modulo 2^32 (see `expected`).
+    pub passed: u32,
+    /// Behind the last byte that came too early and that the socket may hold.
+    pub early_end: Option<u32>,
     /// What the peer's SYN offered.
     pub offered: SynOptions,
     /// The window field of the peer's latest acknowledgement.
@@ -135,6 +171,8 @@ pub struct SequenceState {
     pub receive_told: u32,
     /// The window field that we have told it.
     pub window_told: u16,
+    /// By how much the socket's window ends behind the one told.
+    pub window_spare: u16,
     /// Whether `receive_next` is behind the peer's FIN.
     pub has_end: bool,
     /// The peer's latest timestamp, if it sends any (RFC 7323).
@@ -149,14 +187,13 @@ impl Connection {
         let nowhere = ([0, 0, 0, 0], 0).into();
         Self {
             generation: 0,
-            flow: Flow { peer: nowhere, local: nowhere },
+            flow: PackedFlow::new(&Flow { peer: nowhere, local: nowhere }),
             hash: 0,
             phase: Phase::Vacant,
             tx: TxMap::default(),
             resident_end: 0,
             awaits_disk: false,
-            received: Vec::new(),
-            consumed: 0,
+            head: None,
             holds_back: false,
             peer_closed: false,
             fin_queued: false,
@@ -168,28 +205,28 @@ impl Connection {
             marks_asked: None,
             is_accepted: false,
             speaks: false,
-            acknowledge_by: None,
+            acknowledge_by: Moment::NONE,
             sender: Sender::default(),
-            armed: UNARMED,
+            armed: [NEVER; 2],
             sequence: SequenceState::default(),
             since: Instant::ZERO,
             heard: Instant::ZERO,
-            unacknowledged_since: None,
+            unacknowledged_since: Moment::NONE,
             next_hop: None,
             delivered: Instant::ZERO,
         }
     }
 
     /// Makes a vacant slot the connection of `flow`.
-    pub fn occupy(&mut self, now: Instant, flow: Flow, hash: u64, phase: Phase) {
-        let (generation, tx) = (self.generation, std::mem::take(&mut self.tx));
+    pub fn occupy(&mut self, now: Instant, flow: &Flow, hash: u64, phase: Phase) {
+        let (generation, armed) = (self.generation, self.armed);
         *self = Self {
             generation,
-            flow,
-            hash,
+            armed,
+            flow: PackedFlow::new(flow),
+            hash: hash as u32,
             phase,
             is_accepted: phase == Phase::Embryonic,
-            tx,
             since: now,
             heard: now,
             delivered: now,
@@ -219,7 +256,7 @@ impl Connection {
 
     /// Received bytes that are not consumed.
     pub fn unconsumed(&self) -> &[u8] {
-        &self.received[self.consumed..]
+        self.head.as_ref().map_or(&[], |head| head.unconsumed())
     }
 
     /// The first sequence number that is not acknowledged.
@@ -248,10 +285,11 @@ impl Connection {
         self.sequence.receive_next != self.sequence.receive_told
     }
 
-    /// The acknowledgement number that stands for the present one in the socket's numbers: it knows of
-    /// our SYN and FIN, and of no byte between them.
-    pub fn acknowledgement_for_socket(&self) -> u32 {
-        self.sequence_of(u64::from(self.fin_acknowledged()))
+    /// The sequence and acknowledgement numbers of a segment in the socket's numbers: what has passed it by
+    /// was never there, and of what we send it knows our SYN and FIN, and no byte between them.
+    pub fn numbers_for_socket(&self, segment: &Segment<'_>) -> (u32, u32) {
+        let sequence = segment.sequence.wrapping_sub(self.sequence.passed);
+        (sequence, self.sequence_of(u64::from(self.fin_acknowledged())))
     }
 
     /// Whether there is, or may be, something to send.
@@ -265,7 +303,7 @@ impl Connection {
 
     /// The handshake is complete: what it has settled goes to the sender. `mtu` is the link's.
     pub fn begin_sending(&mut self, now: Instant, mtu: usize) {
-        let headers = if self.flow.peer.is_ipv4() { 40 } else { 60 };
+        let headers = if self.flow.is_ipv6() { 60 } else { 40 };
         let options = if self.sequence.recent_timestamp.is_some() { 12 } else { 0 };
         let offered = &self.sequence.offered;
         let mss = usize::from(offered.mss).max(LEAST_MSS).min(mtu - headers) - options;
@@ -290,7 +328,7 @@ impl Connection {
         match self.phase {
             Phase::Vacant | Phase::Aborting(_) => None,
             Phase::Embryonic | Phase::Connecting => Some(self.since + limits.handshake),
-            Phase::Open | Phase::Closing => match self.unacknowledged_since {
+            Phase::Open | Phase::Closing => match self.unacknowledged_since.get() {
                 Some(since) => Some(since.max(self.heard) + limits.silence),
                 None if self.phase == Phase::Closing && self.fin_queued => {
                     Some(self.since + limits.linger)
@@ -318,6 +356,6 @@ impl Connection {
 
     /// The peer's address.
     pub fn peer_ip(&self) -> IpAddr {
-        self.flow.peer.ip()
+        self.flow.peer_ip()
     }
 }

@@ -37,18 +37,29 @@ impl Scratch {
         Device { packet, emitted, len, capabilities }
     }
 
-    /// A device that has `packet` to receive, with another acknowledgement number in the TCP header that
-    /// begins at `tcp`. A packet too large for any link becomes none.
-    pub fn device_with(&mut self, packet: &[u8], tcp: usize, acknowledgement: u32) -> Device<'_> {
+    /// A device that has `packet` to receive, with another sequence and acknowledgement number in the TCP
+    /// header that begins at `tcp`. A packet too large for any link becomes none.
+    pub fn device_with(
+        &mut self,
+        packet: &[u8],
+        tcp: usize,
+        (sequence, acknowledgement): (u32, u32),
+    ) -> Device<'_> {
         self.len = 0;
         let Self { emitted, len, capabilities, changed } = self;
         let packet_len = if packet.len() <= SCRATCH { packet.len() } else { 0 };
         let copy = &mut changed[..packet_len];
         copy.copy_from_slice(&packet[..packet_len]);
-        if let Some(field) = copy.get_mut(tcp + 8..tcp + 12) {
-            field.copy_from_slice(&acknowledgement.to_be_bytes());
+        if let Some(fields) = copy.get_mut(tcp + 4..tcp + 12) {
+            fields[..4].copy_from_slice(&sequence.to_be_bytes());
+            fields[4..].copy_from_slice(&acknowledgement.to_be_bytes());
         }
         Device { packet: copy, emitted, len, capabilities }
+    }
+
+    /// The packet emitted since the last device was made, if any, to be changed.
+    pub fn emitted_mut(&mut self) -> Option<&mut [u8]> {
+        (self.len > 0).then(|| &mut self.emitted[..self.len])
     }
 
     /// The packet emitted since the last device was made, if any.

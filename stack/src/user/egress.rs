@@ -11,6 +11,7 @@ use smoltcp::socket::tcp::{CongestionControl, Socket};
 
 use super::{
     Phase, UserStack,
+    connection::Moment,
     mesh::SHARD_BITS,
     recovery::{Cause, Chance},
     segments::Batch,
@@ -177,7 +178,7 @@ impl<P: Port> UserStack<P> {
         let connection = &mut self.connections[slot as usize];
         let ready = connection.resident_end.saturating_sub(offset);
         if ready > 0 {
-            connection.unacknowledged_since.get_or_insert(now);
+            connection.unacknowledged_since.set_first(now);
         }
         if ready >= unsent { unsent } else { ready - ready % mss }
     }
@@ -207,7 +208,7 @@ impl<P: Port> UserStack<P> {
             && len == connection.tx.unqueued();
         if fin {
             connection.fin_queued = true;
-            connection.unacknowledged_since.get_or_insert(now);
+            connection.unacknowledged_since.set_first(now);
             self.arena.with(slot, Socket::close);
         }
         let connection = &self.connections[slot as usize];
@@ -215,9 +216,10 @@ impl<P: Port> UserStack<P> {
             // What it has to say goes with what is sent.
             self.ask_socket(now, slot);
             self.absorb(slot);
+            self.connections[slot as usize].sequence.tell();
         }
         let connection = &mut self.connections[slot as usize];
-        connection.acknowledge_by = None;
+        connection.acknowledge_by = Moment::NONE;
         let offset = connection.tx.enqueued();
         let batch = Batch { offset, len, fin, is_fresh: true };
         self.send_batch(now, slot, &batch)?;
@@ -229,21 +231,17 @@ impl<P: Port> UserStack<P> {
     }
 
     /// Acknowledges what was received with the next segment, without the socket: asking it takes longer
-    /// than all else that a small answer needs. The window's end stays where the socket has last put it, so
-    /// the peer sends nothing that it does not expect. False when so little is left of the window that it
-    /// must be opened.
+    /// than all else that a small answer needs, and of what has passed it by it does not know. The window
+    /// ends where the socket's does, so the peer sends nothing that it does not expect. False when so
+    /// little is left of the window that it must be opened.
     fn acknowledge_along(&mut self, slot: u32) -> bool {
         let least = self.limits.receive_window as u32 / 2;
         let numbers = &mut self.connections[slot as usize].sequence;
-        let received = numbers.receive_next.wrapping_sub(numbers.receive_told);
-        match u32::from(numbers.window_told).checked_sub(received) {
-            Some(window) if window >= least => {
-                numbers.receive_told = numbers.receive_next;
-                numbers.window_told = window as u16;
-                true
-            }
-            _ => received == 0,
+        if numbers.window() >= least {
+            numbers.tell();
+            return true;
         }
+        numbers.receive_next == numbers.receive_told
     }
 
     /// Sends a stretch again that its sender wants. Returns how many segments that were; zero if there are
@@ -273,13 +271,23 @@ impl<P: Port> UserStack<P> {
     /// Acknowledges what was received, if it is time, and lets the socket say what else it has to.
     fn acknowledge_if_due(&mut self, now: Instant, slot: u32) {
         let connection = &mut self.connections[slot as usize];
-        let is_due = connection.acknowledge_by.is_some_and(|at| at <= now);
+        let is_due = connection.acknowledge_by.is_past(now);
         if !connection.speaks && !is_due {
             return;
         }
-        connection.acknowledge_by = None;
+        connection.acknowledge_by = Moment::NONE;
+        let owes = connection.owes_acknowledgement();
+        if owes && self.acknowledge_along(slot) {
+            self.connections[slot as usize].speaks = false;
+            self.counters.segments_sent += 1;
+            return self.acknowledge_again(now, slot);
+        }
         self.ask_socket(now, slot);
-        self.emit(now, slot);
+        if !self.emit(now, slot) && owes {
+            self.connections[slot as usize].sequence.tell();
+            self.counters.segments_sent += 1;
+            self.acknowledge_again(now, slot);
+        }
     }
 
     /// Makes sure that the byte at `offset` can be had without waiting for the disk. False if it

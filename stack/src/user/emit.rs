@@ -61,13 +61,17 @@ impl<P: Port> UserStack<P> {
         true
     }
 
-    /// Takes note of what the packet that smoltcp has just emitted tells the peer.
+    /// Puts the packet that smoltcp has just emitted into the peer's numbers, once, and takes note of what
+    /// it tells the peer.
     pub(super) fn absorb(&mut self, slot: u32) -> Option<Headers> {
-        let headers = Headers::of(self.scratch.emitted()?);
+        let packet = self.scratch.emitted_mut()?;
         let numbers = &mut self.connections[slot as usize].sequence;
+        numbers.say_passed(packet);
+        let headers = Headers::of(packet);
         if headers.flags & (flags::ACK | flags::RST) == flags::ACK {
             numbers.receive_told = headers.acknowledgement;
             numbers.window_told = headers.window;
+            numbers.window_spare = 0;
         }
         Some(headers)
     }

@@ -1,7 +1,7 @@
 //! Which slot holds the connection of a 4-tuple: a keyed hash table with room for prefetching.
 //!
 //! Open addressing with linear probing and backward-shift deletion: no tombstones, so the table never
-//! degrades. An entry is the flow's whole 64-bit hash and a slot number; the 4-tuple itself is in the
+//! degrades. An entry is half of the flow's 64-bit hash and a slot number; the 4-tuple itself is in the
 //! slot, and the caller compares it there. The hash is keyed with secret random numbers, so that a
 //! remote party cannot pile flows into one bucket.
 
@@ -24,6 +24,61 @@ impl Flow {
         let ports = u64::from(self.peer.port()) << 16 | u64::from(self.local.port());
         let (peer, local) = (halves(self.peer.ip()), halves(self.local.ip()));
         [peer.0, peer.1, local.0, local.1, ports]
+    }
+}
+
+/// A flow in as few bytes as may be, for whoever keeps many.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PackedFlow {
+    peer: [u8; 16],
+    local: [u8; 16],
+    ports: [u16; 2],
+    is_ipv6: bool,
+}
+
+impl PackedFlow {
+    /// `flow`, packed. What an IPv6 address may have beside itself is left out: packets do not tell it.
+    pub fn new(flow: &Flow) -> Self {
+        let bytes = |address: IpAddr| match address {
+            IpAddr::V4(address) => {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&address.octets());
+                bytes
+            }
+            IpAddr::V6(address) => address.octets(),
+        };
+        Self {
+            peer: bytes(flow.peer.ip()),
+            local: bytes(flow.local.ip()),
+            ports: [flow.peer.port(), flow.local.port()],
+            is_ipv6: flow.peer.is_ipv6(),
+        }
+    }
+
+    /// The flow.
+    pub fn flow(&self) -> Flow {
+        let [peer, local] = self.ports;
+        Flow {
+            peer: SocketAddr::new(self.address(self.peer), peer),
+            local: SocketAddr::new(self.address(self.local), local),
+        }
+    }
+
+    /// The other end's address.
+    pub fn peer_ip(&self) -> IpAddr {
+        self.address(self.peer)
+    }
+
+    /// Whether it is over IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.is_ipv6
+    }
+
+    fn address(&self, bytes: [u8; 16]) -> IpAddr {
+        match bytes {
+            bytes if self.is_ipv6 => bytes.into(),
+            [a, b, c, d, ..] => [a, b, c, d].into(),
+        }
     }
 }
 
@@ -66,7 +121,8 @@ fn fold_multiply(a: u64, b: u64) -> u64 {
 
 #[derive(Clone, Copy)]
 struct Entry {
-    hash: u64,
+    /// The lower half: where the flow belongs, and, where the table is not of its greatest size, more.
+    hash: u32,
     /// `VACANT` or a slot.
     slot: u32,
 }
@@ -83,7 +139,7 @@ pub struct FlowTable {
 impl FlowTable {
     /// A table for up to `capacity` flows.
     pub fn new(capacity: usize) -> Self {
-        let size = (capacity.max(8) * 2).next_power_of_two();
+        let size = (capacity.clamp(8, 1 << 31) * 2).next_power_of_two();
         let mut entries = pages::reserve(size);
         entries.resize(size, Entry { hash: 0, slot: VACANT });
         Self { entries: entries.into_boxed_slice(), mask: size - 1, len: 0 }
@@ -102,7 +158,7 @@ impl FlowTable {
             if entry.slot == VACANT {
                 return None;
             }
-            if entry.hash == hash && is_it(entry.slot) {
+            if entry.hash == hash as u32 && is_it(entry.slot) {
                 return Some(entry.slot);
             }
             index = (index + 1) & self.mask;
@@ -129,13 +185,13 @@ impl FlowTable {
         while self.entries[index].slot != VACANT {
             index = (index + 1) & self.mask;
         }
-        self.entries[index] = Entry { hash, slot };
+        self.entries[index] = Entry { hash: hash as u32, slot };
         self.len += 1;
         true
     }
 
-    /// Removes the flow in `slot`. False if there is none.
-    pub fn remove(&mut self, hash: u64, slot: u32) -> bool {
+    /// Removes the flow in `slot`, whose hash's lower half this is. False if there is none.
+    pub fn remove(&mut self, hash: u32, slot: u32) -> bool {
         let mut hole = hash as usize & self.mask;
         while self.entries[hole].slot != slot || self.entries[hole].hash != hash {
             if self.entries[hole].slot == VACANT {
@@ -195,6 +251,21 @@ mod tests {
     }
 
     #[test]
+    fn a_packed_flow_is_the_same_flow() {
+        for text in ["10.0.0.1:1000 10.0.0.9:80", "[fd00::1]:1000 [fd00::9]:80", "[::]:0 [::1]:1"] {
+            let (peer, local) = text.split_once(' ').unwrap();
+            let flow = flow(peer, local);
+            let packed = PackedFlow::new(&flow);
+            assert_eq!(packed.flow(), flow);
+            assert_eq!(packed.peer_ip(), flow.peer.ip());
+            assert_eq!(packed.is_ipv6(), flow.peer.is_ipv6());
+        }
+        // The same bytes are another flow in the other family.
+        let four = PackedFlow::new(&flow("1.2.0.0:1", "0.0.0.0:2"));
+        assert_ne!(four, PackedFlow::new(&flow("[102::]:1", "[::]:2")));
+    }
+
+    #[test]
     fn a_full_table_refuses_and_stays_whole() {
         let mut table = FlowTable::new(8);
         let mut kept = 0;
@@ -218,14 +289,14 @@ mod tests {
             let mut next_slot = 0;
             for (flow, add) in steps {
                 // Hashes that share a home near the end of the table.
-                let hash = (flow % 5) + 28 + ((flow / 5) << 32);
+                let hash = (flow % 5) + 28 + ((flow / 5) << 16);
                 if add && !model.contains_key(&hash) {
                     prop_assert!(table.insert(hash, next_slot));
                     model.insert(hash, next_slot);
                     next_slot += 1;
                 } else if let Some(slot) = model.remove(&hash) {
-                    prop_assert!(table.remove(hash, slot));
-                    prop_assert!(!table.remove(hash, slot));
+                    prop_assert!(table.remove(hash as u32, slot));
+                    prop_assert!(!table.remove(hash as u32, slot));
                 }
                 prop_assert_eq!(table.len(), model.len());
                 for (&hash, &slot) in &model {

@@ -15,7 +15,7 @@ use pagewire_driver::Port;
 
 use super::{
     DropCause, Phase, UserStack,
-    flow_table::Flow,
+    flow_table::{Flow, PackedFlow},
     mesh::Message,
     packet::{IcmpMessage, be16, be32},
     sequence::ahead,
@@ -159,7 +159,8 @@ impl<P: Port> UserStack<P> {
 
     fn find_flow(&self, flow: &Flow) -> Option<u32> {
         let connections = &self.connections;
-        let is_it = |slot: u32| connections[slot as usize].flow == *flow;
+        let packed = PackedFlow::new(flow);
+        let is_it = |slot: u32| connections[slot as usize].flow == packed;
         self.flows.find(self.flow_key.hash(flow), is_it)
     }
 

@@ -4,6 +4,7 @@ use pagewire_driver::{BURST, Burst, Instant, Port};
 
 use super::{
     Connection, DropCause, Phase, UserStack,
+    flow_table::PackedFlow,
     guard::{self, Verdict},
     mesh::{MOST_SHARDS, Message},
     packet::{self, Parsed, Segment, flags},
@@ -13,6 +14,7 @@ use super::{
     smoltcp_time,
     time_wait::Answer,
 };
+use crate::prefetch::prefetch;
 
 /// Most messages of other cores that one turn takes.
 const MESSAGES_PER_TURN: usize = 128;
@@ -71,7 +73,7 @@ impl<P: Port> UserStack<P> {
             if let Some(Some((_, hash))) = segments.get(step)
                 && let Some(slot) = self.flows.guess(*hash)
             {
-                self.prefetch_slot(slot);
+                prefetch(&self.connections[slot as usize]);
             }
             let ahead = step.checked_sub(SLOT_AHEAD - BUFFER_AHEAD);
             if let Some(Some((segment, hash))) = ahead.and_then(|step| segments.get(step))
@@ -80,8 +82,11 @@ impl<P: Port> UserStack<P> {
                 let connection = &self.connections[slot as usize];
                 connection.tx.prefetch();
                 connection.sender.prefetch();
-                let received = connection.sequence.drained;
-                self.arena.prefetch_receive(slot, received, segment.payload_len);
+                if !connection.expects(segment, self.limits.head) && !segment.is_bare() {
+                    let received = connection.sequence.drained;
+                    self.arena.prefetch(slot);
+                    self.arena.prefetch_receive(slot, received, segment.payload_len);
+                }
             }
             let near = step.checked_sub(SLOT_AHEAD - RECORD_AHEAD);
             if let Some(Some((_, hash))) = near.and_then(|step| segments.get(step))
@@ -132,10 +137,10 @@ impl<P: Port> UserStack<P> {
 
     fn segment(&mut self, now: Instant, segment: &Segment<'_>, hash: u64, origin: Origin) {
         self.counters.segments_received += 1;
-        let connections = &self.connections;
+        let (connections, flow) = (&self.connections, PackedFlow::new(&segment.flow));
         let slot = self.flows.find(hash, |slot| {
             let connection = &connections[slot as usize];
-            connection.flow == segment.flow && fits_handshake(connection, segment)
+            connection.flow == flow && fits_handshake(connection, segment)
         });
         match slot {
             Some(slot) => {
@@ -196,15 +201,19 @@ impl<P: Port> UserStack<P> {
             let marked = segment.is_marked();
             marks.echoes = marked || (marks.echoes && !segment.has(flags::CWR));
         }
+        if connection.expects(segment, self.limits.head) {
+            return self.take_expected(now, slot, segment, progress);
+        }
+        connection.sequence.note_early(segment, window);
         if connection.phase == Phase::Connecting && guard::may_begin(&connection.sequence, segment)
         {
             connection.sequence.begin_receiving(segment);
             connection.agree_on_marks(segment);
         }
         let is_early_fin = guard::is_early_fin(&connection.sequence, segment);
-        let number = connection.acknowledgement_for_socket();
-        let mut device = if is_open && number != segment.acknowledgement {
-            self.scratch.device_with(segment.packet, segment.tcp_start(), number)
+        let numbers = connection.numbers_for_socket(segment);
+        let mut device = if is_open && numbers != (segment.sequence, segment.acknowledgement) {
+            self.scratch.device_with(segment.packet, segment.tcp_start(), numbers)
         } else {
             self.scratch.device(segment.packet)
         };
@@ -306,18 +315,17 @@ impl<P: Port> UserStack<P> {
     }
 
     /// Sends a bare acknowledgement of what was received so far.
-    fn acknowledge_again(&mut self, now: Instant, slot: u32) {
+    pub(super) fn acknowledge_again(&mut self, now: Instant, slot: u32) {
         let tsval = self.timestamp(now);
         let connection = &self.connections[slot as usize];
-        let (flow, sequence) = (connection.flow, &connection.sequence);
+        let (flow, sequence) = (connection.flow.flow(), &connection.sequence);
         // The window ends where the socket has told that it does: it takes nothing beyond.
-        let received = sequence.receive_next.wrapping_sub(sequence.receive_told);
-        let window = u32::from(sequence.window_told).saturating_sub(received) as u16;
+        let marked = connection.marks.is_some_and(|marks| marks.echoes);
         let bare = BareSegment {
             sequence: sequence.sent_end,
             acknowledgement: sequence.receive_next,
-            flags: flags::ACK,
-            window,
+            flags: flags::ACK | if marked { flags::ECE } else { 0 },
+            window: sequence.window_left() as u16,
             timestamps: sequence.recent_timestamp.map(|recent| (tsval, recent)),
         };
         self.send_own(now, flow.peer.ip(), |packet| reply::bare_segment(packet, &flow, &bare));

@@ -88,7 +88,7 @@ impl<P: Port> UserStack<P> {
         }
         let (flow, window) = (syn.flow, self.own_window());
         let connection = &mut self.connections[slot as usize];
-        connection.occupy(now, flow, hash, Phase::Embryonic);
+        connection.occupy(now, &flow, hash, Phase::Embryonic);
         connection.sequence.begin_receiving(syn);
         // Known already if the SYN comes again before its answer has gone out.
         connection.sequence.initial_sent = isn;
@@ -226,7 +226,7 @@ impl<P: Port> UserStack<P> {
         let tsval = self.timestamp(now);
         let window = self.own_window();
         let connection = &self.connections[slot as usize];
-        let (flow, numbers) = (connection.flow, &connection.sequence);
+        let (flow, numbers) = (connection.flow.flow(), &connection.sequence);
         let theirs = numbers.offered;
         let has_marks = connection.marks.is_some();
         let ours = SynOptions {
@@ -253,7 +253,7 @@ impl<P: Port> UserStack<P> {
         });
         let Some(slot) = found else { return false };
         let connection = &self.connections[slot as usize];
-        let flow = connection.flow;
+        let flow = connection.flow.flow();
         let reset = BareSegment {
             sequence: connection.sequence.sent_end,
             acknowledgement: connection.sequence.receive_next,

@@ -25,12 +25,14 @@ mod counters;
 mod device;
 mod egress;
 mod emit;
+mod expected;
 mod flow_table;
 #[cfg(test)]
 mod fuzz_tests;
 mod gather;
 mod guard;
 mod handshake;
+mod head;
 mod icmp_error;
 mod ingress;
 mod isn;
@@ -71,14 +73,16 @@ use self::{
     device::Scratch,
     flow_table::{FlowKey, FlowTable},
     guard::ChallengeBudget,
+    head::HeadPool,
     isn::IsnGenerator,
     mesh::Questions,
     neighbor::Neighbors,
     recovery::FlightPool,
     time_wait::TimeWait,
-    timer_wheel::TimerWheel,
+    timer_wheel::{Tick, TimerWheel},
+    tx_map::PartPool,
 };
-use crate::{CloseReason, Event, NetworkView, disk::Residency, pages, prefetch::prefetch};
+use crate::{CloseReason, Event, NetworkView, disk::Residency, pages};
 
 pub use self::{
     config::{MOST_ADDRESSES, ServedAddress, UserConfig, UserLimits},
@@ -122,7 +126,7 @@ pub struct UserStack<P: Port> {
     next_address: usize,
 
     wheel: TimerWheel,
-    expired: Vec<u32>,
+    expired: Vec<(u32, Tick)>,
     ready: VecDeque<u32>,
     unanswered: Vec<u32>,
 
@@ -135,18 +139,12 @@ pub struct UserStack<P: Port> {
     probe: Option<Sender<std::net::IpAddr>>,
     residency: Residency,
 
-    /// Spare buffers: parts that were sent, and receive buffers of connections that need none now.
-    part_buffers: Vec<Vec<u8>>,
-    head_buffers: Vec<Vec<u8>>,
+    part_pool: PartPool,
+    heads: HeadPool,
     events: Vec<Event>,
     counters: UserCounters,
     back_pressure: bool,
 }
-
-/// Most spare buffers of a kind.
-const MOST_SPARE: usize = 1_024;
-/// Largest buffer that is kept for another use, in bytes.
-const LARGEST_SPARE: usize = 64 * 1_024;
 
 /// Slots whose memory is given back when no connection is left.
 const WORTH_GIVING_BACK: usize = 16_384;
@@ -199,7 +197,7 @@ impl<P: Port> UserStack<P> {
             time_wait: TimeWait::default(),
             next_port: random(5) as u16,
             next_address: MOST_ADDRESSES,
-            wheel: TimerWheel::new(now, limits.connections),
+            wheel: TimerWheel::new(now),
             expired: Vec::new(),
             ready: VecDeque::new(),
             unanswered: Vec::new(),
@@ -211,8 +209,8 @@ impl<P: Port> UserStack<P> {
             network_updates: network,
             probe,
             residency,
-            part_buffers: Vec::new(),
-            head_buffers: Vec::new(),
+            part_pool: PartPool::default(),
+            heads: HeadPool::default(),
             events: Vec::new(),
             counters: UserCounters::default(),
             back_pressure: false,
@@ -250,19 +248,16 @@ impl<P: Port> UserStack<P> {
             self.events.push(Event::Closed(connection.id(slot), reason));
             self.counters.closed += 1;
         }
-        connection.tx.clear(&mut self.part_buffers);
+        connection.tx.clear(&mut self.part_pool);
         connection.sender.clear(&mut self.flights);
-        let received = std::mem::take(&mut connection.received);
+        self.heads.give(connection.head.take());
         connection.phase = Phase::Vacant;
         self.idle -= usize::from(std::mem::take(&mut connection.idle));
-        self.admission.end(slot, connection.flow.peer.ip().into());
+        self.admission.end(slot, connection.peer_ip().into());
         connection.generation = connection.generation.wrapping_add(1);
         self.flows.remove(connection.hash, slot);
-        self.wheel.cancel(slot);
         self.arena.close(slot);
         self.vacant.push(slot);
-        self.spare_head(received);
-        trim(&mut self.part_buffers);
     }
 
     /// Gives the memory of connections back once the last of many is gone. Nobody holds a slot then.
@@ -279,24 +274,9 @@ impl<P: Port> UserStack<P> {
         self.arena.give_back();
         self.wheel.give_back();
         self.admission = Admission::default();
-        self.part_buffers = Vec::new();
-        self.head_buffers = Vec::new();
+        self.part_pool = PartPool::default();
+        self.heads = HeadPool::default();
         pages::give_back_small();
-    }
-
-    /// Keeps a receive buffer for another connection.
-    fn spare_head(&mut self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        if buffer.capacity() > 0 {
-            self.head_buffers.push(buffer);
-            trim(&mut self.head_buffers);
-        }
-    }
-
-    /// Brings a connection and its socket towards the core's cache.
-    fn prefetch_slot(&self, slot: u32) {
-        prefetch(&self.connections[slot as usize]);
-        self.arena.prefetch(slot);
     }
 
     /// Puts a connection into the list of those that may have something to send.
@@ -313,14 +293,6 @@ impl<P: Port> UserStack<P> {
         let connection = self.connections.get(id.slot as usize)?;
         (connection.generation == id.generation && connection.is_known()).then_some(id.slot)
     }
-}
-
-/// Keeps no more spare buffers than are worth it.
-fn trim(buffers: &mut Vec<Vec<u8>>) {
-    if buffers.last().is_some_and(|buffer| buffer.capacity() > LARGEST_SPARE) {
-        buffers.pop();
-    }
-    buffers.truncate(MOST_SPARE);
 }
 
 /// smoltcp's time for ours.

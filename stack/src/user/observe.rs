@@ -32,11 +32,11 @@ impl<P: Port> Observe for UserStack<P> {
             return None;
         }
         let state = self.arena.with(slot, |socket| socket.state());
-        let sender = connection.sender.snapshot();
+        let (sender, flow) = (connection.sender.snapshot(), connection.flow.flow());
         Some(ConnectionView {
             id: connection.id(slot),
-            peer: connection.flow.peer,
-            local: connection.flow.local,
+            peer: flow.peer,
+            local: flow.local,
             state: state_of(state),
             pending_bytes: connection.tx.pending(),
             received_bytes: connection.unconsumed().len() as u64,

@@ -66,6 +66,11 @@ impl Segment<'_> {
         self.flags & flags == flags
     }
 
+    /// Whether it does nothing but acknowledge.
+    pub fn is_bare(&self) -> bool {
+        self.payload_len == 0 && self.flags & (flags::FIN | flags::SYN | flags::RST) == 0
+    }
+
     /// Whether a router has marked the packet (CE, RFC 3168 section 5).
     pub fn is_marked(&self) -> bool {
         let class = if self.flow.peer.is_ipv4() { self.packet[1] } else { self.packet[1] >> 4 };
@@ -75,6 +80,11 @@ impl Segment<'_> {
     /// The window field, unscaled.
     pub fn window(&self) -> u16 {
         be16(self.packet, self.tcp_start() + 14)
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        &self.packet[self.packet.len() - self.payload_len..]
     }
 
     /// The bytes of the TCP options.

@@ -72,11 +72,11 @@ impl Template {
             window: numbers.window_told,
             timestamps: numbers.recent_timestamp.map(|recent| (tsval, recent)),
         };
-        let is_ipv6 = connection.flow.peer.is_ipv6();
+        let is_ipv6 = connection.flow.is_ipv6();
         let mut bytes = [0; MOST_HEADERS];
         write_ethernet(&mut bytes, to, from, is_ipv6);
         let packet = &mut bytes[ETHERNET_HEADER..];
-        let packet_len = reply::bare_segment(packet, &connection.flow, &bare);
+        let packet_len = reply::bare_segment(packet, &connection.flow.flow(), &bare);
         let ip_len = if is_ipv6 { 40 } else { 20 };
         let (ip, tcp) = packet[..packet_len].split_at_mut(ip_len);
         tcp[16..18].fill(0);
@@ -133,7 +133,7 @@ impl<P: Port> UserStack<P> {
     pub(super) fn on_path_mtu(&mut self, now: Instant, slot: u32, mtu: u32) {
         let connection = &mut self.connections[slot as usize];
         let options = if connection.sequence.recent_timestamp.is_some() { 12 } else { 0 };
-        let headers = options + if connection.flow.peer.is_ipv4() { 40 } else { 60 };
+        let headers = options + if connection.flow.is_ipv6() { 60 } else { 40 };
         if connection.sender.limit_segments(now, mtu.saturating_sub(headers), &mut self.flights) {
             self.mark_ready(slot);
         }

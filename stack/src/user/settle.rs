@@ -8,7 +8,7 @@ use smoltcp::socket::tcp::State;
 
 use super::{
     Phase, UserStack,
-    connection::SequenceState,
+    connection::{Moment, SequenceState},
     handshake::SynOptions,
     packet::{Segment, flags},
     recovery::Ack,
@@ -37,6 +37,7 @@ impl SequenceState {
         self.peer_window = syn.window();
         self.receive_next = syn.sequence.wrapping_add(1);
         self.receive_told = self.receive_next;
+        self.early_end = None;
         self.recent_timestamp = syn.timestamps.map(|(tsval, _)| tsval);
     }
 }
@@ -55,17 +56,9 @@ impl<P: Port> UserStack<P> {
             _ => {}
         }
         self.report_opened(now, slot, state);
+        let id = self.connections[slot as usize].id(slot);
+        self.report_received(slot, fresh, progress);
         let connection = &mut self.connections[slot as usize];
-        let id = connection.id(slot);
-        connection.asked |= fresh;
-        if progress.all_sent {
-            // Before what is received: that is answered, most likely, and then more is to be sent.
-            self.report_sent(id);
-        }
-        let connection = &mut self.connections[slot as usize];
-        if fresh && connection.phase == Phase::Open {
-            self.events.push(Event::Received(id));
-        }
         if has_fin(state) && !connection.holds_back && !connection.peer_closed {
             connection.peer_closed = true;
             if connection.phase == Phase::Open {
@@ -83,6 +76,25 @@ impl<P: Port> UserStack<P> {
             (State::LastAck, true) => return self.release(slot, CloseReason::Finished),
             _ => {}
         }
+        self.rest(now, slot, fresh);
+    }
+
+    /// Tells the caller what a segment has brought: that all is sent, and that there is something to read.
+    pub(super) fn report_received(&mut self, slot: u32, fresh: bool, progress: Progress) {
+        let connection = &mut self.connections[slot as usize];
+        let id = connection.id(slot);
+        connection.asked |= fresh;
+        if progress.all_sent {
+            // Before what is received: that is answered, most likely, and then more is to be sent.
+            self.report_sent(id);
+        }
+        if fresh && self.connections[slot as usize].phase == Phase::Open {
+            self.events.push(Event::Received(id));
+        }
+    }
+
+    /// What follows a segment that leaves the connection open: its turn, or its timer.
+    pub(super) fn rest(&mut self, now: Instant, slot: u32, fresh: bool) {
         self.note_idle(now, slot);
         let connection = &mut self.connections[slot as usize];
         if connection.wants_turn() {
@@ -141,14 +153,13 @@ impl<P: Port> UserStack<P> {
             return progress;
         }
         let all = connection.sender.acknowledged();
-        if connection.tx.acknowledge(all, &mut self.part_buffers) {
-            super::trim(&mut self.part_buffers);
+        if connection.tx.acknowledge(all, &mut self.part_pool) {
             progress.all_sent = connection.tx.pending() == 0;
         }
         let connection = &mut self.connections[slot as usize];
         let is_finished = connection.fin_acknowledged();
         let waits = connection.tx.pending() > 0 || (connection.fin_queued && !is_finished);
-        connection.unacknowledged_since = waits.then_some(now);
+        connection.unacknowledged_since = if waits { Moment::at(now) } else { Moment::NONE };
         progress.finished = is_finished && !was_finished;
         if progress.finished {
             // The time for the peer's FIN begins.
@@ -196,7 +207,7 @@ impl<P: Port> UserStack<P> {
     fn drain(&mut self, slot: u32) -> (State, bool) {
         let connection = &mut self.connections[slot as usize];
         let (limit, discards) = (self.limits.head, connection.discards());
-        let spare = &mut self.head_buffers;
+        let heads = &mut self.heads;
         let before = connection.sequence.drained;
         let (state, waiting) = self.arena.with(slot, |socket| {
             while socket.can_recv() {
@@ -205,10 +216,8 @@ impl<P: Port> UserStack<P> {
                 let taken = socket.recv(|bytes| {
                     let len = bytes.len().min(room);
                     if !discards {
-                        if connection.received.capacity() == 0 {
-                            connection.received = spare.pop().unwrap_or_default();
-                        }
-                        connection.received.extend_from_slice(&bytes[..len]);
+                        let head = connection.head.get_or_insert_with(|| heads.take());
+                        head.extend(&bytes[..len]);
                     }
                     (len, len)
                 });
@@ -225,8 +234,10 @@ impl<P: Port> UserStack<P> {
             .initial_received
             .wrapping_add(1)
             .wrapping_add(state_numbers.drained)
+            .wrapping_add(state_numbers.passed)
             .wrapping_add(waiting as u32)
             .wrapping_add(u32::from(has_fin(state)));
+        state_numbers.forget_early();
         (state, state_numbers.drained != before)
     }
 
@@ -238,7 +249,7 @@ impl<P: Port> UserStack<P> {
         match connection.phase {
             Phase::Embryonic => {
                 self.counters.accepted += 1;
-                self.admission.establish(now, slot, connection.flow.peer.ip().into());
+                self.admission.establish(now, slot, connection.peer_ip().into());
             }
             Phase::Connecting => self.counters.connected += 1,
             _ => return,
@@ -246,7 +257,7 @@ impl<P: Port> UserStack<P> {
         let we_asked = connection.phase == Phase::Connecting;
         connection.phase = Phase::Open;
         connection.begin_sending(now, self.port.capabilities().mtu);
-        let (id, flow) = (connection.id(slot), connection.flow);
+        let (id, flow) = (connection.id(slot), connection.flow.flow());
         if we_asked {
             // The peer waits for its SYN to be acknowledged, whether the caller has something to say
             // or not.
@@ -277,7 +288,7 @@ impl<P: Port> UserStack<P> {
     fn enter_time_wait(&mut self, now: Instant, slot: u32) {
         let tsval = self.timestamp(now);
         let connection = &self.connections[slot as usize];
-        let (flow, hash, numbers) = (connection.flow, connection.hash, connection.sequence);
+        let (flow, numbers) = (connection.flow.flow(), connection.sequence);
         let bare = BareSegment {
             sequence: numbers.sent_end,
             acknowledgement: numbers.receive_next,
@@ -287,6 +298,7 @@ impl<P: Port> UserStack<P> {
         };
         self.send_own(now, flow.peer.ip(), |packet| reply::bare_segment(packet, &flow, &bare));
         let last = (bare.sequence, bare.acknowledgement);
+        let hash = self.flow_key.hash(&flow);
         self.time_wait.add(now, (flow, hash), last, numbers.recent_timestamp);
         self.release(slot, CloseReason::Finished);
     }

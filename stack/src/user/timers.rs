@@ -3,17 +3,26 @@
 //! Each has one timer, for the earliest of what its sender or its handshake wants, an acknowledgement that is
 //! owed, and our own deadlines. It is only ever brought forward: a timer that has become too early fires, the
 //! connection is looked at, and the timer is set anew. That is far rarer than segments are, and spares every
-//! segment the wheel.
+//! segment the wheel. The timer that was there before stays in the wheel, and serves again when it is the
+//! earliest; what neither of the two earliest is, and fires nevertheless, is ignored.
 
 use std::time::Duration;
 
 use pagewire_driver::{Instant, Port};
 
-use super::{Phase, UserStack, connection::UNARMED, recovery::Expired, smoltcp_time};
-use crate::CloseReason;
+use super::{
+    Phase, UserStack,
+    connection::{Moment, NEVER},
+    recovery::Expired,
+    smoltcp_time,
+    timer_wheel::Tick,
+};
+use crate::{CloseReason, prefetch::prefetch};
 
 /// How long an acknowledgement may wait for something to go with (RFC 1122 section 4.2.3.2 allows 500 ms).
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(10);
+/// Timers of the wheel for each slot, beyond which those that are to be ignored are thrown out.
+const MOST_TIMERS: usize = 4;
 /// How far ahead of the timer at hand connections are fetched.
 const AHEAD: usize = 8;
 
@@ -22,22 +31,26 @@ impl<P: Port> UserStack<P> {
     pub(super) fn expire_timers(&mut self, now: Instant) {
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, &mut expired);
-        self.counters.timers += expired.len() as u64;
         for step in 0..expired.len() + AHEAD {
-            if let Some(&slot) = expired.get(step) {
-                self.prefetch_slot(slot);
+            if let Some(&(slot, _)) = expired.get(step) {
+                prefetch(&self.connections[slot as usize]);
             }
-            if let Some(&slot) = step.checked_sub(AHEAD).and_then(|step| expired.get(step)) {
-                self.timer_ran_out(now, slot);
+            if let Some(&timer) = step.checked_sub(AHEAD).and_then(|step| expired.get(step)) {
+                self.timer_ran_out(now, timer);
             }
         }
         expired.clear();
         self.expired = expired;
     }
 
-    fn timer_ran_out(&mut self, now: Instant, slot: u32) {
+    fn timer_ran_out(&mut self, now: Instant, (slot, tick): (u32, Tick)) {
         let connection = &mut self.connections[slot as usize];
-        connection.armed = UNARMED;
+        let [first, second] = connection.armed;
+        if tick != first {
+            return;
+        }
+        connection.armed = [second, NEVER];
+        self.counters.timers += 1;
         let given_up = connection.deadline(&self.limits).is_some_and(|deadline| deadline <= now);
         match connection.phase {
             Phase::Vacant => {}
@@ -45,7 +58,7 @@ impl<P: Port> UserStack<P> {
                 self.counters.embryonic_expired += 1;
                 self.release(slot, CloseReason::TimedOut);
             }
-            Phase::Closing if given_up && connection.unacknowledged_since.is_none() => {
+            Phase::Closing if given_up && connection.unacknowledged_since == Moment::NONE => {
                 // All is delivered; only the peer's FIN is missing.
                 self.abort(slot, CloseReason::Finished);
             }
@@ -72,9 +85,16 @@ impl<P: Port> UserStack<P> {
     /// than it knows.
     pub(super) fn look_by(&mut self, slot: u32, at: Instant) {
         let connection = &mut self.connections[slot as usize];
-        if at < connection.armed {
-            connection.armed = at;
-            self.wheel.set(slot, at);
+        let [first, _] = connection.armed;
+        let tick = self.wheel.tick_for(at);
+        if tick >= first {
+            return;
+        }
+        connection.armed = [tick, first];
+        self.wheel.add(slot, tick);
+        if self.wheel.len() > MOST_TIMERS * (self.connections.len() + 64) {
+            let connections = &self.connections;
+            self.wheel.retain(|slot, tick| connections[slot as usize].armed.contains(&tick));
         }
     }
 
@@ -117,20 +137,24 @@ impl<P: Port> UserStack<P> {
     pub(super) fn owe_acknowledgement(&mut self, now: Instant, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         if connection.owes_acknowledgement() {
-            connection.acknowledge_by.get_or_insert(now + ACKNOWLEDGE_WITHIN);
+            connection.acknowledge_by.set_first(now + ACKNOWLEDGE_WITHIN);
         }
         self.arm(now, slot);
     }
 
     /// Sees to it that an open connection is looked at when something is due.
     pub(super) fn arm(&mut self, now: Instant, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
+        let connection = &self.connections[slot as usize];
+        let others = [connection.acknowledge_by.get(), connection.deadline(&self.limits)];
+        let others = others.into_iter().flatten().min();
+        // Most often the wheel comes up earlier than anything can be due.
+        let earliest =
+            connection.sender.timer_after().min(others.unwrap_or(Instant::from_nanos(u64::MAX)));
+        if connection.armed[0] <= self.wheel.tick_for(earliest) {
+            return;
+        }
         let unsent = connection.tx.unqueued() > 0;
-        let dues = [
-            connection.sender.timer(unsent),
-            connection.acknowledge_by,
-            connection.deadline(&self.limits),
-        ];
+        let dues = [connection.sender.timer(unsent), others];
         if let Some(at) = dues.into_iter().flatten().min() {
             self.look_by(slot, at.max(now));
         }

@@ -4,7 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use pagewire_driver::{BURST, Instant, Port, Waker};
 
-use super::{Phase, UserStack, flow_table::Flow, isn::IsnGenerator, mesh::Mesh, settle::Progress};
+use super::{
+    Phase, UserStack,
+    flow_table::{Flow, PackedFlow},
+    isn::IsnGenerator,
+    mesh::Mesh,
+    settle::Progress,
+};
 use crate::{Close, CloseReason, ConnectionId, EventBatch, Parts, Refused, Transport};
 
 /// Ports for connections that we open (RFC 6335 section 6).
@@ -44,16 +50,13 @@ impl<P: Port> Transport for UserStack<P> {
     fn consume(&mut self, id: ConnectionId, len: usize) {
         let Some(slot) = self.slot_of(id) else { return };
         let connection = &mut self.connections[slot as usize];
-        connection.consumed += len.min(connection.unconsumed().len());
-        if connection.unconsumed().is_empty() {
-            let buffer = std::mem::take(&mut connection.received);
-            connection.consumed = 0;
-            self.spare_head(buffer);
-        } else if connection.consumed >= self.limits.head {
-            connection.received.drain(..connection.consumed);
-            connection.consumed = 0;
+        if let Some(head) = &mut connection.head {
+            head.consume(len, self.limits.head);
+            if head.unconsumed().is_empty() {
+                self.heads.give(connection.head.take());
+            }
         }
-        if self.connections[slot as usize].holds_back {
+        if connection.holds_back {
             // There is room now; the window opens with what the next turn sends.
             let now = self.now;
             self.settle(now, slot, Progress::default());
@@ -65,9 +68,7 @@ impl<P: Port> Transport for UserStack<P> {
     }
 
     fn buffer(&mut self) -> Vec<u8> {
-        let mut buffer = self.part_buffers.pop().unwrap_or_default();
-        buffer.clear();
-        buffer
+        self.part_pool.buffer()
     }
 
     fn submit(&mut self, id: ConnectionId, parts: &mut Parts) -> Result<(), Refused> {
@@ -76,7 +77,7 @@ impl<P: Port> Transport for UserStack<P> {
         if connection.discards() {
             return Err(Refused::Gone);
         }
-        if !connection.tx.submit(parts) {
+        if !connection.tx.submit(parts, &mut self.part_pool) {
             return Err(Refused::Busy);
         }
         connection.asked = false;
@@ -104,7 +105,7 @@ impl<P: Port> Transport for UserStack<P> {
             return Err(Refused::Exhausted);
         }
         let connection = &mut self.connections[slot as usize];
-        connection.occupy(now, flow, hash, Phase::Connecting);
+        connection.occupy(now, &flow, hash, Phase::Connecting);
         let id = connection.id(slot);
         self.open_socket(slot);
         let isn = self.isn.isn(now, &flow);
@@ -128,9 +129,7 @@ impl<P: Port> Transport for UserStack<P> {
         match (how, connection.phase) {
             (Close::AfterSent | Close::Concluded, Phase::Open) => {
                 connection.phase = Phase::Closing;
-                let received = std::mem::take(&mut connection.received);
-                connection.consumed = 0;
-                self.spare_head(received);
+                self.heads.give(connection.head.take());
                 if self.connections[slot as usize].holds_back {
                     let now = self.now;
                     self.settle(now, slot, Progress::default());
@@ -186,7 +185,8 @@ impl<P: Port> UserStack<P> {
             let flow = Flow { peer: to, local: SocketAddr::new(local, self.next_port) };
             let connections = &self.connections;
             let hash = self.flow_key.hash(&flow);
-            let used = self.flows.find(hash, |slot| connections[slot as usize].flow == flow);
+            let packed = PackedFlow::new(&flow);
+            let used = self.flows.find(hash, |slot| connections[slot as usize].flow == packed);
             if used.is_none() && !self.time_wait.contains(now, &flow, hash) {
                 return Ok(flow);
             }

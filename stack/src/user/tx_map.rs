@@ -12,6 +12,12 @@ use crate::{
 
 /// Most parts that one connection may have queued.
 const MOST_PARTS: usize = 64;
+/// Most spare buffers, and most spare queues.
+const MOST_SPARE: usize = 1_024;
+/// Largest buffer that is kept for another use, in bytes.
+const LARGEST_SPARE: usize = 64 * 1_024;
+/// Largest queue that is kept for another use, in parts.
+const LONGEST_SPARE: usize = 16;
 
 /// The parts of a stream that are not yet acknowledged, and how far it has got.
 #[derive(Debug, Default)]
@@ -31,6 +37,39 @@ pub struct TxMap {
 struct Piece {
     start: u64,
     part: Part,
+}
+
+/// What maps of one core do not need now: buffers of parts that were sent, and the queues of maps that
+/// are empty. A map with nothing to send has no memory of its own.
+#[derive(Debug, Default)]
+pub struct PartPool {
+    buffers: Vec<Vec<u8>>,
+    queues: Vec<VecDeque<Piece>>,
+}
+
+impl PartPool {
+    /// An empty buffer.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, part: Part) {
+        if let Part::Bytes(mut bytes) = part
+            && bytes.capacity() <= LARGEST_SPARE
+            && self.buffers.len() < MOST_SPARE
+        {
+            // Most likely the next response is written there.
+            prefetch_range(bytes.as_ptr(), bytes.len());
+            bytes.clear();
+            self.buffers.push(bytes);
+        }
+    }
+
+    fn give_queue(&mut self, queue: VecDeque<Piece>) {
+        if queue.capacity() <= LONGEST_SPARE && self.queues.len() < MOST_SPARE {
+            self.queues.push(queue);
+        }
+    }
 }
 
 /// A stretch of one part.
@@ -54,9 +93,12 @@ pub enum Stretch<'a> {
 impl TxMap {
     /// Appends parts. False, and nothing done, if there would be too many.
     #[must_use]
-    pub fn submit(&mut self, parts: &mut Parts) -> bool {
+    pub fn submit(&mut self, parts: &mut Parts, pool: &mut PartPool) -> bool {
         if self.parts.len() + parts.len() > MOST_PARTS {
             return false;
+        }
+        if self.parts.capacity() == 0 {
+            self.parts = pool.queues.pop().unwrap_or_default();
         }
         for part in parts.drain(..).filter(|part| !part.is_empty()) {
             let start = self.submitted;
@@ -91,20 +133,19 @@ impl TxMap {
         self.enqueued = (self.enqueued + len as u64).min(self.submitted);
     }
 
-    /// Takes note that all bytes before `offset` are acknowledged. Buffers of parts that are done go to
-    /// `recycled`. Says whether that was news.
-    pub fn acknowledge(&mut self, offset: u64, recycled: &mut Vec<Vec<u8>>) -> bool {
+    /// Takes note that all bytes before `offset` are acknowledged. Memory that is not needed any more goes
+    /// to `pool`. Says whether that was news.
+    pub fn acknowledge(&mut self, offset: u64, pool: &mut PartPool) -> bool {
         let offset = offset.min(self.enqueued);
         if offset <= self.acknowledged {
             return false;
         }
         self.acknowledged = offset;
         while let Some(piece) = self.parts.pop_front_if(|piece| piece.end() <= offset) {
-            if let Part::Bytes(bytes) = piece.part {
-                // Most likely the next response is written there.
-                prefetch_range(bytes.as_ptr(), bytes.len());
-                recycled.push(bytes);
-            }
+            pool.give(piece.part);
+        }
+        if self.parts.is_empty() {
+            pool.give_queue(std::mem::take(&mut self.parts));
         }
         true
     }
@@ -157,14 +198,15 @@ impl TxMap {
         offset <= self.completed.get()
     }
 
-    /// Forgets everything. Buffers go to `recycled`.
-    pub fn clear(&mut self, recycled: &mut Vec<Vec<u8>>) {
-        for piece in self.parts.drain(..) {
-            if let Part::Bytes(bytes) = piece.part {
-                recycled.push(bytes);
-            }
+    /// Forgets everything. Memory goes to `pool`.
+    pub fn clear(&mut self, pool: &mut PartPool) {
+        let mut map = std::mem::take(self);
+        for piece in map.parts.drain(..) {
+            pool.give(piece.part);
         }
-        *self = Self { parts: std::mem::take(&mut self.parts), ..Self::default() };
+        if map.parts.capacity() > 0 {
+            pool.give_queue(map.parts);
+        }
     }
 }
 
@@ -205,7 +247,7 @@ mod tests {
     fn too_many_parts_are_refused_whole() {
         let mut map = TxMap::default();
         let mut parts: Parts = (0..=MOST_PARTS).map(|_| Part::Bytes(vec![0])).collect();
-        assert!(!map.submit(&mut parts));
+        assert!(!map.submit(&mut parts, &mut PartPool::default()));
         assert_eq!((parts.len(), map.pending()), (MOST_PARTS + 1, 0));
     }
 
@@ -229,11 +271,12 @@ mod tests {
                     Part::Bytes(bytes)
                 });
             }
-            prop_assert!(map.submit(&mut parts));
+            let mut pool = PartPool::default();
+            prop_assert!(map.submit(&mut parts, &mut pool));
             map.enqueue(stream.len());
-            let mut recycled = Vec::new();
             let acknowledged = acknowledged.min(stream.len());
-            map.acknowledge(acknowledged as u64, &mut recycled);
+            map.acknowledge(acknowledged as u64, &mut pool);
+            prop_assert_eq!(map.parts.capacity() == 0, acknowledged == stream.len());
             prop_assert_eq!(map.pending(), (stream.len() - acknowledged) as u64);
             let start = offset.clamp(acknowledged, stream.len());
             let end = (start + len).min(stream.len());

@@ -49,6 +49,7 @@ scripts! {
     connecting,
     cookies,
     data,
+    expected,
     guard,
     resets,
     closing,

@@ -13,6 +13,8 @@ const CAUTIOUS_TIMEOUT_US: u32 = 3_000_000;
 /// second as the floor; this is Linux's (`TCP_RTO_MIN`, include/net/tcp.h), and as there it is added to
 /// the smoothed time, so that a delayed acknowledgement on a long path is no timeout.
 const LEAST_VARIATION_US: u32 = 200_000;
+/// No timeout is shorter.
+pub const LEAST_TIMEOUT: Duration = Duration::from_micros(LEAST_VARIATION_US as u64);
 /// Greatest timeout, also with back-off (RFC 6298 section 2.5; `TCP_RTO_MAX` is twice that).
 pub const GREATEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a minimum is trusted (Linux: `tcp_min_rtt_wlen`).

@@ -8,10 +8,14 @@ use pagewire_driver::Instant;
 use super::{
     FlightPool, Forced, Sender, Stage,
     flight::{Doubt, Undo},
+    rtt::LEAST_TIMEOUT,
 };
 
 /// Time allowed for a delayed acknowledgement of a single segment (RFC 8985 section 7.2: `WCDelAckT`).
 const DELAYED_ACKNOWLEDGEMENT: Duration = Duration::from_millis(200);
+/// A single segment's tail loss probe and its timeout both wait at least that long, in nanoseconds.
+const LEAST_WAIT_NANOS: u64 = DELAYED_ACKNOWLEDGEMENT.as_nanos() as u64;
+const _: () = assert!(DELAYED_ACKNOWLEDGEMENT.as_nanos() <= LEAST_TIMEOUT.as_nanos());
 /// Allowance for timers' grain, ours and the peer's.
 const GRAIN: Duration = Duration::from_millis(2);
 
@@ -46,6 +50,14 @@ impl Sender {
         let reorder_at = self.flight.as_ref().and_then(|flight| flight.reorder_at);
         let others = [self.tail_at(), reorder_at];
         others.into_iter().flatten().chain([timeout]).min()
+    }
+
+    /// A time before which [`timer`](Self::timer) is not, found without working that out.
+    pub fn timer_after(&self) -> Instant {
+        if self.flight.is_some() || self.is_shut() {
+            return Instant::ZERO;
+        }
+        Instant::from_nanos(self.timer_from.nanos().saturating_add(LEAST_WAIT_NANOS))
     }
 
     /// When a tail loss probe is due (RFC 8985 section 7.2). It comes before the retransmission timer, and
