@@ -151,9 +151,10 @@ mod tests {
 
     /// A packet of smoltcp's with an acknowledgement, a SACK block and timestamps, and where its TCP is.
     fn packet(is_ipv6: bool, acknowledgement: u32) -> ([u8; 120], usize, usize) {
-        let (peer, local) = match is_ipv6 {
-            true => ("[fd00::2]:40000", "[fd00::1]:80"),
-            false => ("10.0.0.2:40000", "10.0.0.1:80"),
+        let (peer, local) = if is_ipv6 {
+            ("[fd00::2]:40000", "[fd00::1]:80")
+        } else {
+            ("10.0.0.2:40000", "10.0.0.1:80")
         };
         let flow = Flow { peer: peer.parse().unwrap(), local: local.parse().unwrap() };
         let bare = BareSegment {
