@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pagewire_stack::Prefix;
 use pagewire_tools::{
     load::{self, Plan, Report, TransportPlan},
     serving::Serving,
@@ -176,6 +177,11 @@ impl Stage {
 
     fn plan(&self, link: &Link, cell: &Cell, warm_up: u32) -> Result<Plan, BenchError> {
         let transport = match cell.client {
+            Client::Kernel if cell.close => {
+                let addresses = Link::client_addresses(usize::MAX);
+                let local_addresses = addresses.iter().map(Prefix::address).collect();
+                TransportPlan::Kernel { local_addresses }
+            }
             Client::Kernel => TransportPlan::Kernel { local_addresses: Vec::new() },
             Client::Xdp => TransportPlan::Xdp {
                 interface: link.client.interface.clone(),

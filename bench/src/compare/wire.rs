@@ -13,7 +13,7 @@ use pagewire_tools::lab::{Lab, LabConfig, Side, Switch};
 use super::cell::Wire;
 use crate::{cpu, ends::End, error::BenchError};
 
-/// Addresses of the client's user-level stack: one for each 16,384 connections.
+/// Addresses of the client: one for each 16,384 connections of the user-level stack.
 const CLIENT_ADDRESSES: u8 = 8;
 
 /// The lab.
@@ -56,6 +56,7 @@ impl Link {
         let link = Self { lab, server, client };
         if wire == Wire::Offloads {
             link.steer_client_receive()?;
+            link.give_client_addresses()?;
         }
         Ok(link)
     }
@@ -76,6 +77,21 @@ impl Link {
             status.success().then_some(()).ok_or_else(|| io::Error::other(status.to_string()))
         };
         write().map_err(BenchError::system("move the client's receive work to its core"))
+    }
+
+    /// A kernel has some 28,000 connections from one address to one server, those that wait after their
+    /// end included. The user-level stack, which takes the same addresses, is no client on this wire.
+    fn give_client_addresses(&self) -> Result<(), BenchError> {
+        for address in Self::client_addresses(usize::MAX) {
+            let prefix = format!("{}/{}", address.address(), address.length());
+            let words = ["address", "add", &prefix, "dev", &self.client.interface];
+            let status = self.lab.command(Side::Client, "ip").args(words).status();
+            let status = status.map_err(BenchError::system("give the client more addresses"))?;
+            if !status.success() {
+                return Err(BenchError::Nothing(format!("ip address add {prefix}: {status}")));
+            }
+        }
+        Ok(())
     }
 
     /// The lab.
@@ -99,7 +115,7 @@ impl Link {
         Ok(self.lab.within(self.client.side, pinned)?)
     }
 
-    /// Addresses that the client's user-level stack may take, enough for so many connections.
+    /// Addresses that the client may take, enough for so many connections.
     pub fn client_addresses(connections: usize) -> Vec<Prefix> {
         let needed = (connections / 12_000 + 1).min(usize::from(CLIENT_ADDRESSES)) as u8;
         let address = |number: u8| Prefix::new(IpAddr::from([10, 77, 0, 10 + number]), 24);
