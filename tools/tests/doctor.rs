@@ -149,9 +149,14 @@ fn whoever_has_the_port_the_queue_or_the_interface_already_is_named() {
     let found = lab.within(Side::Server, || {
         let mut program = Steering::load_for_all().unwrap();
         program.attach(INTERFACE).unwrap();
-        look("xdp-program")
+        (look("xdp-program"), doctor(&lab, "env", "pw0"))
     });
-    assert_eq!(found.unwrap(), "fault");
+    let (verdict, told) = found.unwrap();
+    assert_eq!(verdict, "fault");
+    // It is a link of this process, which `ip link` may not take off.
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains(&format!("of process {} ", std::process::id())), "{told}");
+    assert!(told.contains("$ bpftool link detach id "), "{told}");
 }
 
 #[test]

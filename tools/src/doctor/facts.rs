@@ -36,6 +36,8 @@ pub struct Link {
     pub xdp_features: Option<u64>,
     /// The XDP program that hangs on it: how it is attached, and its name.
     pub program: Option<(String, String)>,
+    /// Who holds that program there by a `bpf_link`.
+    pub program_holder: Option<Holder>,
     /// Queues in use.
     pub queues: Queues,
     /// Frames in each RX ring, and the most there could be.
@@ -60,6 +62,17 @@ pub struct Link {
     pub napi_threads: Option<Vec<Task>>,
     /// The memory that it is near to.
     pub numa_node: Option<u32>,
+}
+
+/// A process that holds a program on an interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// The number of the link.
+    pub link: u32,
+    /// The process's number.
+    pub process: u32,
+    /// The process's name.
+    pub name: String,
 }
 
 /// How many queues an interface has.

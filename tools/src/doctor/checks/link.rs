@@ -73,6 +73,14 @@ fn program(case: &Case<'_>) -> Option<Finding> {
     if name == pagewire_driver::STEERING_PROGRAM {
         return Some(Finding::good("xdp-program", format!("pagewire's own, {mode}")));
     }
+    if let Some(holder) = &case.link.program_holder {
+        let reason = "One program at a time: ours is refused while this one hangs there. It goes with its \
+                      process; `ip link` may not take it off.";
+        let whose = format!("process {} ({})", holder.process, holder.name);
+        let found = format!("`{name}` of {whose} is attached ({mode})");
+        let action = Action::run(&format!("bpftool link detach id {}", holder.link));
+        return Some(Finding::bad("xdp-program", Fault, found, reason).with(Fix::manual(action)));
+    }
     let reason = "One program at a time: ours is refused while this one hangs there.";
     let detach = match mode.as_str() {
         "generic" => "xdpgeneric",

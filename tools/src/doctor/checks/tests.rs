@@ -1,6 +1,6 @@
 use super::{
     super::{
-        facts::{Facts, Feature, Hash, Host, Link, Queues, Rss, Task},
+        facts::{Facts, Feature, Hash, Holder, Host, Link, Queues, Rss, Task},
         finding::{Fix, Verdict},
     },
     *,
@@ -241,6 +241,11 @@ fn whoever_has_the_interface_or_the_port_already_is_named() {
         link.program = Some(("native".to_owned(), "firewall".to_owned()));
     });
     only(&found, "xdp-program", Verdict::Fault, "ip link set dev eth1 xdpdrv off");
+    let found = wrong(|link, _, _| {
+        link.program = Some(("native".to_owned(), "firewall".to_owned()));
+        link.program_holder = Some(Holder { link: 17, process: 4711, name: "wall".to_owned() });
+    });
+    only(&found, "xdp-program", Verdict::Fault, "bpftool link detach id 17");
     let found = wrong(|link, _, _| link.bound_queues = vec![1, 7]);
     assert_eq!((found[0].0.as_str(), found[0].1), ("bound-queues", Verdict::Fault));
     let found = wrong(|_, host, _| host.listeners = vec!["[::]:80".parse().unwrap()]);

@@ -3,6 +3,7 @@
 //! What cannot be found out is left out of the facts; only a missing program is an error.
 
 mod ethtool;
+mod holder;
 mod host;
 mod netdev;
 mod tasks;
@@ -47,6 +48,7 @@ fn link(interface: &str) -> Result<Option<Link>, CommandError> {
         master: object["master"].as_str().map(str::to_owned),
         xdp_features: netdev::xdp_features(index),
         program: program(object),
+        program_holder: first_program(object)["id"].as_u64().and_then(holder::holder),
         addresses: addresses(object),
         ipv6_is_off: read(&format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"))
             .is_some_and(|value| value == "1"),
@@ -80,9 +82,14 @@ fn program(object: &Value) -> Option<(String, String)> {
         // XDP_ATTACHED_MULTI (include/uapi/linux/if_link.h): several, in the list `attached`.
         _ => "several",
     };
-    let first = if xdp["prog"].is_object() { &xdp["prog"] } else { &xdp["attached"][0]["prog"] };
-    let name = first["name"].as_str().unwrap_or("without a name").to_owned();
+    let name = first_program(object)["name"].as_str().unwrap_or("without a name").to_owned();
     Some((mode.to_owned(), name))
+}
+
+/// The XDP program, or the first of several; null if there is none.
+fn first_program(object: &Value) -> &Value {
+    let xdp = &object["xdp"];
+    if xdp["prog"].is_object() { &xdp["prog"] } else { &xdp["attached"][0]["prog"] }
 }
 
 fn addresses(object: &Value) -> Vec<IpAddr> {
