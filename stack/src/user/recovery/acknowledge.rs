@@ -1,12 +1,12 @@
 //! What an acknowledgement says, and what follows from it.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
 use pagewire_driver::Instant;
 
 use super::{
     Flight, FlightPool, Sender, Stage, controller::Progress, flight::Doubt, prr::Delivery,
-    rack::Reordering, scoreboard::Record,
+    rack::Reordering, rtt::us_between, scoreboard::Record,
 };
 use crate::user::sequence::ahead;
 
@@ -125,8 +125,7 @@ impl Sender {
     fn on_ack_of_one(&mut self, now: Instant, ack: &Ack<'_>, bytes: u64) -> Acknowledged {
         if bytes > 0 {
             self.una = ack.offset;
-            let rtt = now - self.last_sent;
-            self.rtt.sample(now, rtt);
+            self.rtt.sample_since(now, self.last_sent);
             (self.timer_from, self.backoff) = (now, 0);
             self.refresh_path(now);
         }
@@ -210,8 +209,10 @@ impl Sender {
             // What is acknowledged with a retransmission may have waited for it.
             return;
         }
-        self.rtt.sample(now, now - if in_order { first } else { last });
-        self.rtt.see_minimum(now, now - last);
+        self.rtt.sample_since(now, if in_order { first } else { last });
+        if first != last {
+            self.rtt.see_minimum_since(now, last);
+        }
     }
 
     /// Peers without SACK say by duplicate acknowledgements that something has arrived.
@@ -252,7 +253,7 @@ impl Sender {
         was_limited: bool,
     ) {
         let (mss, una, next, in_flight) = (self.mss(), self.una, self.next, self.in_flight());
-        let smoothed = self.rtt.smoothed().unwrap_or(Duration::from_millis(1));
+        let smoothed_us = self.rtt.smoothed_us().unwrap_or(1_000);
         let Some(flight) = &mut self.flight else { return };
         match flight.stage {
             Stage::Recovery | Stage::Reduced => {
@@ -269,8 +270,8 @@ impl Sender {
                 let acked = if flight.stage == Stage::Timeout { news.bytes } else { bytes };
                 let may = was_limited || flight.stage == Stage::Timeout;
                 if acked > 0 && may && flight.doubt != Doubt::Second {
-                    let rtt = news.once.map(|(_, last)| now - last);
-                    let progress = Progress { now, acked, una, next, rtt, smoothed, mss };
+                    let rtt_us = news.once.map(|(_, last)| us_between(last, now));
+                    let progress = Progress { now, acked, una, next, rtt_us, smoothed_us, mss };
                     self.window.grow(&mut flight.hystart, &progress);
                     flight.most = in_flight;
                 }

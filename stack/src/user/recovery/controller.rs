@@ -51,10 +51,10 @@ pub struct Progress {
     pub una: u64,
     /// What is sent next.
     pub next: u64,
-    /// A round-trip time measured by it.
-    pub rtt: Option<Duration>,
-    /// The smoothed round-trip time.
-    pub smoothed: Duration,
+    /// A round-trip time measured by it, in microseconds.
+    pub rtt_us: Option<u32>,
+    /// The smoothed round-trip time, in microseconds.
+    pub smoothed_us: u32,
     /// Segment size.
     pub mss: u32,
 }
@@ -72,19 +72,19 @@ impl Window {
 
     /// Grows after an acknowledgement, if the window was what held the sender back.
     pub fn grow(&mut self, hystart: &mut HyStart, progress: &Progress) {
-        let &Progress { now, acked, una, next, rtt, smoothed, mss } = progress;
+        let &Progress { now, acked, una, next, rtt_us, smoothed_us, mss } = progress;
         if self.is_slow_start() {
             // Once there is a threshold it ends slow start in time (RFC 9406 section 4.3).
             let is_first = self.threshold == u64::MAX;
             let growth =
-                if is_first { hystart.on_ack(una, next, acked, rtt) } else { Growth::By(acked) };
+                if is_first { hystart.on_ack(una, next, acked, rtt_us) } else { Growth::By(acked) };
             match growth {
                 Growth::By(bytes) => self.cwnd = (self.cwnd + bytes).min(self.threshold),
                 Growth::Over => self.threshold = self.cwnd,
             }
         } else {
             let Controller::Cubic(cubic) = &mut self.controller;
-            self.cwnd = cubic.grow(now, acked, self.cwnd, mss, smoothed);
+            self.cwnd = cubic.grow(now, acked, self.cwnd, mss, smoothed_us);
         }
         self.cwnd = self.cwnd.min(GREATEST_WINDOW);
     }
@@ -171,8 +171,8 @@ mod tests {
             acked,
             una: 0,
             next: 1,
-            rtt: None,
-            smoothed: Duration::from_millis(10),
+            rtt_us: None,
+            smoothed_us: 10_000,
             mss: MSS,
         };
         window.grow(&mut hystart, &progress(14_600));

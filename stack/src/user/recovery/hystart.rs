@@ -5,8 +5,6 @@
 //! large and a queue of a whole bandwidth-delay product runs over. And where times go on to rise in
 //! conservative slow start, by a quarter, it is over at once: the path is full.
 
-use std::time::Duration;
-
 /// Bounds of the rise that counts, in microseconds (RFC 9406 section 4.3).
 const LEAST_RISE: u32 = 4_000;
 const GREATEST_RISE: u32 = 16_000;
@@ -67,10 +65,11 @@ pub enum Growth {
 }
 
 impl HyStart {
-    /// Takes an acknowledgement of `acked` bytes up to `una`, perhaps with a round-trip time; `next` is
+    /// Takes an acknowledgement of `acked` bytes up to `una`, perhaps with a round-trip time in
+    /// microseconds; `next` is
     /// what will be sent next.
-    pub fn on_ack(&mut self, una: u64, next: u64, acked: u64, rtt: Option<Duration>) -> Growth {
-        let growth = self.step(una, next, acked, rtt);
+    pub fn on_ack(&mut self, una: u64, next: u64, acked: u64, rtt_us: Option<u32>) -> Growth {
+        let growth = self.step(una, next, acked, rtt_us);
         if growth == Growth::Over {
             // The next slow start begins anew.
             *self = Self::default();
@@ -78,7 +77,7 @@ impl HyStart {
         growth
     }
 
-    fn step(&mut self, una: u64, next: u64, acked: u64, rtt: Option<Duration>) -> Growth {
+    fn step(&mut self, una: u64, next: u64, acked: u64, rtt_us: Option<u32>) -> Growth {
         if una >= self.round_end {
             self.round_end = next;
             (self.last, self.current, self.piece) = (self.current, Least::NONE, Least::NONE);
@@ -89,8 +88,7 @@ impl HyStart {
                 }
             }
         }
-        if let Some(rtt) = rtt {
-            let us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+        if let Some(us) = rtt_us {
             self.current.add(us);
             self.piece.add(us);
             if self.piece.samples >= SAMPLES.max(self.last.samples / PIECES) {
@@ -128,13 +126,13 @@ mod tests {
     use super::*;
 
     /// Rounds of ten acknowledgements with these times; what each round's last one said.
-    fn rounds(hystart: &mut HyStart, from: u64, times_ms: &[u64]) -> Vec<Growth> {
+    fn rounds(hystart: &mut HyStart, from: u64, times_ms: &[u32]) -> Vec<Growth> {
         let mut said = Vec::new();
         for (round, &ms) in (from..).zip(times_ms) {
             let mut growth = Growth::Over;
             for ack in 0..10 {
                 let una = round * 10 + ack;
-                let rtt = Some(Duration::from_millis(ms));
+                let rtt = Some(ms * 1_000);
                 growth = hystart.on_ack(una, round * 10 + 10, 4_000, rtt);
                 if growth == Growth::Over {
                     break;
@@ -164,9 +162,9 @@ mod tests {
     #[test]
     fn a_rise_within_a_round_counts_before_the_round_is_over() {
         let mut hystart = HyStart::default();
-        let mut round = |first: u64, time: &dyn Fn(u64) -> u64| {
+        let mut round = |first: u64, time: &dyn Fn(u64) -> u32| {
             let growths = (0..80).map(|ack| {
-                let rtt = Some(Duration::from_millis(time(ack)));
+                let rtt = Some(time(ack) * 1_000);
                 hystart.on_ack(first + ack, first + 80, 4_000, rtt)
             });
             growths.collect::<Vec<_>>()

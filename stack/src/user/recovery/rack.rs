@@ -119,7 +119,7 @@ mod tests {
     fn round_trip(smoothed: Duration) -> RoundTrip {
         let mut rtt = RoundTrip::default();
         rtt.sample(at(0), smoothed);
-        rtt.see_minimum(at(0), MINIMUM);
+        rtt.see_minimum_since(at(0) + MINIMUM, at(0));
         rtt
     }
 

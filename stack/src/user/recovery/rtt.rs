@@ -13,10 +13,10 @@ const CAUTIOUS_TIMEOUT_US: u32 = 3_000_000;
 /// second as the floor; this is Linux's (`TCP_RTO_MIN`, include/net/tcp.h), and as there it is added to
 /// the smoothed time, so that a delayed acknowledgement on a long path is no timeout.
 const LEAST_VARIATION_US: u32 = 200_000;
-/// No timeout is shorter.
-pub const LEAST_TIMEOUT: Duration = Duration::from_micros(LEAST_VARIATION_US as u64);
-/// Greatest timeout, also with back-off (RFC 6298 section 2.5; `TCP_RTO_MAX` is twice that).
-pub const GREATEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// No timeout is shorter, in nanoseconds.
+pub const LEAST_TIMEOUT_NANOS: u64 = LEAST_VARIATION_US as u64 * 1_000;
+/// Greatest timeout, also with back-off: a minute (RFC 6298 section 2.5; `TCP_RTO_MAX` is twice that).
+const GREATEST_TIMEOUT_NANOS: u64 = 60_000_000_000;
 /// How long a minimum is trusted (Linux: `tcp_min_rtt_wlen`).
 const MINIMUM_LASTS_S: u32 = 300;
 
@@ -46,7 +46,16 @@ impl RoundTrip {
 
     /// Takes a measurement. It must not be of something that was sent twice (Karn's rule).
     pub fn sample(&mut self, now: Instant, time: Duration) {
-        let us = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).clamp(1, u32::MAX / 8);
+        self.sample_us(now, u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    /// The same of what was sent then and is acknowledged now.
+    pub fn sample_since(&mut self, now: Instant, sent: Instant) {
+        self.sample_us(now, us_between(sent, now));
+    }
+
+    fn sample_us(&mut self, now: Instant, us: u32) {
+        let us = us.clamp(1, u32::MAX / 8);
         if self.smoothed_us == 0 {
             // RFC 6298 section 2.2.
             (self.smoothed_us, self.variation_us) = (us, us / 2);
@@ -57,13 +66,16 @@ impl RoundTrip {
             self.smoothed_us = self.smoothed_us - self.smoothed_us / 8 + us / 8;
             self.smoothed_us = self.smoothed_us.max(1);
         }
-        self.see_minimum(now, time);
+        self.see_minimum_us(now, us);
     }
 
     /// Takes a time that counts for the minimum alone: of the segment that was sent last among several.
-    pub fn see_minimum(&mut self, now: Instant, time: Duration) {
-        let us = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1);
-        let second = (now.millis() / 1_000) as u32;
+    pub fn see_minimum_since(&mut self, now: Instant, sent: Instant) {
+        self.see_minimum_us(now, us_between(sent, now).max(1));
+    }
+
+    fn see_minimum_us(&mut self, now: Instant, us: u32) {
+        let second = (now.nanos() / 1_000_000_000) as u32;
         let expired = second.saturating_sub(self.minimum_since_s) > MINIMUM_LASTS_S;
         if self.minimum_us == 0 || us <= self.minimum_us || expired {
             (self.minimum_us, self.minimum_since_s) = (us, second);
@@ -92,10 +104,21 @@ impl RoundTrip {
 
     /// The retransmission timeout, doubled `backoff` times.
     pub fn timeout(&self, backoff: u8) -> Duration {
-        let variation = self.variation_us.saturating_mul(4).max(LEAST_VARIATION_US);
-        let once = Duration::from_micros(u64::from(self.smoothed_us) + u64::from(variation));
-        once.saturating_mul(1 << backoff.min(16)).min(GREATEST_TIMEOUT)
+        Duration::from_nanos(self.timeout_nanos(backoff))
     }
+
+    /// The same in nanoseconds.
+    pub fn timeout_nanos(&self, backoff: u8) -> u64 {
+        let variation = self.variation_us.saturating_mul(4).max(LEAST_VARIATION_US);
+        let once = (u64::from(self.smoothed_us) + u64::from(variation)) * 1_000;
+        (once << backoff.min(16)).min(GREATEST_TIMEOUT_NANOS)
+    }
+}
+
+/// Microseconds from one moment to another.
+pub fn us_between(from: Instant, to: Instant) -> u32 {
+    let us = to.nanos().saturating_sub(from.nanos()) / 1_000;
+    u32::try_from(us).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -129,7 +152,7 @@ mod tests {
         }
         assert!(rtt.timeout(0) >= ms(200) && rtt.timeout(0) < ms(201));
         assert_eq!(rtt.timeout(3), rtt.timeout(0) * 8);
-        assert_eq!(rtt.timeout(200), GREATEST_TIMEOUT);
+        assert_eq!(rtt.timeout(200), Duration::from_mins(1));
     }
 
     #[test]

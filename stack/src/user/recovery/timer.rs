@@ -8,16 +8,15 @@ use pagewire_driver::Instant;
 use super::{
     FlightPool, Forced, Sender, Stage,
     flight::{Doubt, Undo},
-    rtt::LEAST_TIMEOUT,
+    rtt::LEAST_TIMEOUT_NANOS,
 };
 
 /// Time allowed for a delayed acknowledgement of a single segment (RFC 8985 section 7.2: `WCDelAckT`).
-const DELAYED_ACKNOWLEDGEMENT: Duration = Duration::from_millis(200);
-/// A single segment's tail loss probe and its timeout both wait at least that long, in nanoseconds.
-const LEAST_WAIT_NANOS: u64 = DELAYED_ACKNOWLEDGEMENT.as_nanos() as u64;
-const _: () = assert!(DELAYED_ACKNOWLEDGEMENT.as_nanos() <= LEAST_TIMEOUT.as_nanos());
+/// In nanoseconds, as all times here.
+const DELAYED_ACKNOWLEDGEMENT: u64 = 200_000_000;
+const _: () = assert!(DELAYED_ACKNOWLEDGEMENT <= LEAST_TIMEOUT_NANOS);
 /// Allowance for timers' grain, ours and the peer's.
-const GRAIN: Duration = Duration::from_millis(2);
+const GRAIN: u64 = 2_000_000;
 
 /// What a timer that has run out meant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,14 +35,14 @@ pub enum Expired {
 
 /// Longest time between two probes of a closed window: well within the silence that a peer is allowed, so
 /// that one who answers them keeps its connection (RFC 9293 section 3.8.6.1).
-const PROBE_WITHIN: Duration = Duration::from_secs(10);
+const PROBE_WITHIN: u64 = 10_000_000_000;
 
 impl Sender {
     /// When [`expire`](Self::expire) is to be called. `unsent` says whether there is fresh data.
     pub fn timer(&self, unsent: bool) -> Option<Instant> {
-        let wait = self.rtt.timeout(self.backoff);
+        let wait = self.rtt.timeout_nanos(self.backoff);
         let wait = if self.is_shut() { wait.min(PROBE_WITHIN) } else { wait };
-        let timeout = self.timer_from + wait;
+        let timeout = Instant::from_nanos(self.timer_from.nanos() + wait);
         if self.una == self.next {
             return (unsent && self.is_shut()).then_some(timeout);
         }
@@ -52,19 +51,20 @@ impl Sender {
         others.into_iter().flatten().chain([timeout]).min()
     }
 
-    /// A time before which [`timer`](Self::timer) is not, found without working that out.
+    /// A time before which [`timer`](Self::timer) is not, found without working that out: a single segment's
+    /// probe and its timeout both allow for a delayed acknowledgement.
     pub fn timer_after(&self) -> Instant {
         if self.flight.is_some() || self.is_shut() {
             return Instant::ZERO;
         }
-        Instant::from_nanos(self.timer_from.nanos().saturating_add(LEAST_WAIT_NANOS))
+        Instant::from_nanos(self.timer_from.nanos().saturating_add(DELAYED_ACKNOWLEDGEMENT))
     }
 
     /// When a tail loss probe is due (RFC 8985 section 7.2). It comes before the retransmission timer, and
     /// in its place if that would be due first.
     fn tail_at(&self) -> Option<Instant> {
         let may = self.has_sack && self.probe.is_none() && self.forced.is_none() && !self.is_shut();
-        let smoothed = self.rtt.smoothed().filter(|_| may)?;
+        let smoothed = self.rtt.smoothed_us().filter(|_| may)?;
         let mut slack = DELAYED_ACKNOWLEDGEMENT;
         if let Some(flight) = &self.flight {
             let board = &flight.board;
@@ -76,7 +76,8 @@ impl Sender {
                 slack = GRAIN;
             }
         }
-        Some(self.last_sent.max(self.timer_from) + smoothed * 2 + slack)
+        let from = self.last_sent.max(self.timer_from).nanos();
+        Some(Instant::from_nanos(from + u64::from(smoothed) * 2_000 + slack))
     }
 
     /// Does what is due.
