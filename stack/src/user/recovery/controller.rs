@@ -72,12 +72,11 @@ impl Window {
 
     /// Grows after an acknowledgement, if the window was what held the sender back.
     pub fn grow(&mut self, hystart: &mut HyStart, progress: &Progress) {
-        let &Progress { now, acked, una, next, rtt_us, smoothed_us, mss } = progress;
+        let &Progress { now, acked, smoothed_us, mss, .. } = progress;
         if self.is_slow_start() {
             // Once there is a threshold it ends slow start in time (RFC 9406 section 4.3).
             let is_first = self.threshold == u64::MAX;
-            let growth =
-                if is_first { hystart.on_ack(una, next, acked, rtt_us) } else { Growth::By(acked) };
+            let growth = if is_first { hystart.on_ack(progress) } else { Growth::By(acked) };
             match growth {
                 Growth::By(bytes) => self.cwnd = (self.cwnd + bytes).min(self.threshold),
                 Growth::Over => self.threshold = self.cwnd,

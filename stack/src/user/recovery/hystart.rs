@@ -5,6 +5,10 @@
 //! large and a queue of a whole bandwidth-delay product runs over. And where times go on to rise in
 //! conservative slow start, by a quarter, it is over at once: the path is full.
 
+use pagewire_driver::Instant;
+
+use super::{controller::Progress, rtt::us_between};
+
 /// Bounds of the rise that counts, in microseconds (RFC 9406 section 4.3).
 const LEAST_RISE: u32 = 4_000;
 const GREATEST_RISE: u32 = 16_000;
@@ -14,24 +18,29 @@ const RISE_DIVISOR: u32 = 8;
 const FILLED_DIVISOR: u32 = 4;
 /// Measurements before anything is judged by them.
 const SAMPLES: u32 = 8;
-/// A piece has this part of as many measurements as the last round.
+/// A piece has this part of as many measurements as the last round, and lasts this part of its least time: so
+/// acknowledgements that were all held up together, by whatever has nothing to do with the queue, are none.
 const PIECES: u32 = 8;
 /// Growth is divided by this in conservative slow start.
 const SLOWER: u64 = 4;
 /// Rounds of conservative slow start before congestion avoidance.
 const CONSERVATIVE_ROUNDS: u8 = 5;
 
-/// The least of several round-trip times in microseconds, and how many they were.
+/// The least of several round-trip times in microseconds, how many they were, and when the first came.
 #[derive(Clone, Copy, Debug)]
 struct Least {
     us: u32,
     samples: u32,
+    since: Instant,
 }
 
 impl Least {
-    const NONE: Self = Self { us: u32::MAX, samples: 0 };
+    const NONE: Self = Self { us: u32::MAX, samples: 0, since: Instant::ZERO };
 
-    fn add(&mut self, us: u32) {
+    fn add(&mut self, now: Instant, us: u32) {
+        if self.samples == 0 {
+            self.since = now;
+        }
         self.us = self.us.min(us);
         self.samples += 1;
     }
@@ -65,11 +74,9 @@ pub enum Growth {
 }
 
 impl HyStart {
-    /// Takes an acknowledgement of `acked` bytes up to `una`, perhaps with a round-trip time in
-    /// microseconds; `next` is
-    /// what will be sent next.
-    pub fn on_ack(&mut self, una: u64, next: u64, acked: u64, rtt_us: Option<u32>) -> Growth {
-        let growth = self.step(una, next, acked, rtt_us);
+    /// Takes an acknowledgement.
+    pub fn on_ack(&mut self, progress: &Progress) -> Growth {
+        let growth = self.step(progress);
         if growth == Growth::Over {
             // The next slow start begins anew.
             *self = Self::default();
@@ -77,7 +84,8 @@ impl HyStart {
         growth
     }
 
-    fn step(&mut self, una: u64, next: u64, acked: u64, rtt_us: Option<u32>) -> Growth {
+    fn step(&mut self, progress: &Progress) -> Growth {
+        let &Progress { now, una, next, acked, rtt_us, .. } = progress;
         if una >= self.round_end {
             self.round_end = next;
             (self.last, self.current, self.piece) = (self.current, Least::NONE, Least::NONE);
@@ -89,9 +97,12 @@ impl HyStart {
             }
         }
         if let Some(us) = rtt_us {
-            self.current.add(us);
-            self.piece.add(us);
-            if self.piece.samples >= SAMPLES.max(self.last.samples / PIECES) {
+            self.current.add(now, us);
+            self.piece.add(now, us);
+            let time = self.last.us.min(us) / PIECES;
+            if self.piece.samples >= SAMPLES.max(self.last.samples / PIECES)
+                && us_between(self.piece.since, now) >= time
+            {
                 let least = std::mem::replace(&mut self.piece, Least::NONE).us;
                 if self.judge(least) == Growth::Over {
                     return Growth::Over;
@@ -123,17 +134,25 @@ impl HyStart {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// An acknowledgement of 4,000 bytes.
+    fn ack(now: Instant, una: u64, next: u64, rtt_us: u32) -> Progress {
+        let (rtt_us, smoothed_us) = (Some(rtt_us), rtt_us);
+        Progress { now, acked: 4_000, una, next, rtt_us, smoothed_us, mss: 1_000 }
+    }
 
     /// Rounds of ten acknowledgements with these times; what each round's last one said.
     fn rounds(hystart: &mut HyStart, from: u64, times_ms: &[u32]) -> Vec<Growth> {
-        let mut said = Vec::new();
+        let (mut said, mut now) = (Vec::new(), Instant::from_millis(from * 10_000));
         for (round, &ms) in (from..).zip(times_ms) {
             let mut growth = Growth::Over;
-            for ack in 0..10 {
-                let una = round * 10 + ack;
-                let rtt = Some(ms * 1_000);
-                growth = hystart.on_ack(una, round * 10 + 10, 4_000, rtt);
+            for number in 0..10 {
+                let una = round * 10 + number;
+                now += Duration::from_millis(ms.into()) / 10;
+                growth = hystart.on_ack(&ack(now, una, round * 10 + 10, ms * 1_000));
                 if growth == Growth::Over {
                     break;
                 }
@@ -163,20 +182,40 @@ mod tests {
     fn a_rise_within_a_round_counts_before_the_round_is_over() {
         let mut hystart = HyStart::default();
         let mut round = |first: u64, time: &dyn Fn(u64) -> u32| {
-            let growths = (0..80).map(|ack| {
-                let rtt = Some(time(ack) * 1_000);
-                hystart.on_ack(first + ack, first + 80, 4_000, rtt)
+            let growths = (0..80).map(|number| {
+                let (una, rtt) = (first + number, time(number) * 1_000);
+                let now = Instant::from_micros(una * 100_000 / 70);
+                hystart.on_ack(&ack(now, una, first + 80, rtt))
             });
             growths.collect::<Vec<_>>()
         };
         assert_eq!(round(0, &|_| 100), [Growth::By(4_000); 80]);
         // The queue grows from the 20th acknowledgement on. A piece of ten that is all late tells.
-        let growths = round(80, &|ack| if ack < 20 { 100 } else { 120 });
+        let growths = round(80, &|number| if number < 20 { 100 } else { 120 });
         assert_eq!(growths[28], Growth::By(4_000));
         assert_eq!(growths[29], Growth::By(1_000));
         // A queue that is gone at the beginning of the next round was a burst.
         let growths = round(160, &|_| 100);
         assert_eq!((growths[8], growths[9]), (Growth::By(1_000), Growth::By(4_000)));
+    }
+
+    #[test]
+    fn acknowledgements_that_are_held_up_together_mean_nothing() {
+        let mut hystart = HyStart::default();
+        rounds(&mut hystart, 0, &[100]);
+        let mut next = |now_ms: u64, una: u64, ms: u32| {
+            hystart.on_ack(&ack(Instant::from_millis(now_ms), una, 90, ms * 1_000))
+        };
+        // Somebody had no time for 30 ms. Then all is as it was.
+        for una in 10..40 {
+            assert_eq!(next(2_000, una, 130), Growth::By(4_000));
+        }
+        for una in 40..60 {
+            assert_eq!(next(2_000 + (una - 39), una, 100), Growth::By(4_000));
+        }
+        // A queue stays.
+        let growths: Vec<_> = (60..90).map(|una| next(2_100 + (una - 60), una, 130)).collect();
+        assert_eq!((growths[0], growths[29]), (Growth::By(4_000), Growth::By(1_000)));
     }
 
     #[test]

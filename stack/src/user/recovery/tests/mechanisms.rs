@@ -143,9 +143,11 @@ fn a_slow_start_to_a_known_threshold_goes_up_to_that() {
             script.fresh(1_000);
             script.wait(rtt);
             let sent = script.state().next / u64::from(MSS);
-            // Something is always in flight.
+            // Spread as they were sent, and something is always in flight.
+            let gap = Duration::from_micros(rtt * 500 / (sent - acked));
             while acked + 1 < sent {
                 acked += 1;
+                script.now += gap;
                 script.ack(acked, &[]);
             }
             rtt += RTT_MS / 4;
