@@ -2,15 +2,23 @@
 
 #![allow(unsafe_code)]
 
+mod flag;
+
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
+
+use flag::Flag;
+
+/// What [`flag`] is made of here.
+mod primitives {
+    pub use std::sync::atomic::{AtomicBool, Ordering};
+
+    pub use super::Event;
+}
 
 /// Ends the sleep of one core. Cheap to clone, and to call when the core is already due to wake: only
 /// the first call after a [`clear`](Self::clear) is a system call.
@@ -19,13 +27,7 @@ use std::{
 /// [`wake`](Self::wake); the core calls `clear`, then looks.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    event: OwnedFd,
-    pending: AtomicBool,
+    flag: Arc<Flag>,
 }
 
 impl Waker {
@@ -35,47 +37,52 @@ impl Waker {
     ///
     /// Whatever `eventfd` says: EMFILE, ENFILE or ENOMEM.
     pub fn new() -> io::Result<Self> {
+        Ok(Self { flag: Arc::new(Flag::new(Event::new()?)) })
+    }
+
+    /// Makes the descriptor readable, unless it is already.
+    pub fn wake(&self) {
+        self.flag.wake();
+    }
+
+    /// Makes the descriptor unreadable and says whether anybody had called [`wake`](Self::wake).
+    pub fn clear(&self) -> bool {
+        self.flag.clear()
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.flag.event().0.as_fd()
+    }
+}
+
+/// An eventfd: readable from a [`signal`](Self::signal) until it is taken.
+#[derive(Debug)]
+pub struct Event(OwnedFd);
+
+impl Event {
+    fn new() -> io::Result<Self> {
         // SAFETY: `eventfd` takes no pointers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the descriptor was just made and nobody else has it.
-        let event = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { inner: Arc::new(Inner { event, pending: AtomicBool::new(false) }) })
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Makes the descriptor readable, unless it is already.
-    pub fn wake(&self) {
-        if self.inner.pending.swap(true, Ordering::AcqRel) {
-            return;
-        }
+    fn signal(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: `one` is eight readable bytes. The counter cannot overflow: one write a clear.
-        unsafe { libc::write(self.inner.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Makes the descriptor unreadable and says whether anybody had called [`wake`](Self::wake).
-    pub fn clear(&self) -> bool {
-        if !self.inner.pending.load(Ordering::Acquire) {
-            return false;
-        }
+    /// Says whether it was readable.
+    fn take(&self) -> bool {
         let mut count = [0u8; 8];
-        let fd = self.inner.event.as_raw_fd();
         // SAFETY: `count` is eight writable bytes.
-        let read = unsafe { libc::read(fd, count.as_mut_ptr().cast(), count.len()) };
-        // A waker between its swap and its write: leave `pending` up, its write is still to come.
-        if read > 0 {
-            // A swap, not a store: it synchronises with a `wake` that found `pending` still up.
-            self.inner.pending.swap(false, Ordering::AcqRel);
-        }
-        true
-    }
-}
-
-impl AsFd for Waker {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.event.as_fd()
+        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) > 0 }
     }
 }
 

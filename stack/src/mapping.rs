@@ -15,25 +15,31 @@
 
 #![allow(unsafe_code)]
 
+mod entry;
+
 use std::{
     fs::File,
     io, mem,
     ops::Range,
     ptr,
-    sync::{
-        Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence},
-    },
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
+use atomics::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use entry::Entry;
 use memmap2::{Advice, Mmap, MmapOptions};
+
+/// What [`entry`] is made of here.
+mod atomics {
+    pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+}
 
 /// Most mappings alive at once. The kernel's default limit is 65,530 per process
 /// (`vm.max_map_count`); a damaged mapping counts twice, and the process needs some for itself.
 pub(crate) const MAPPINGS_MAX: usize = 30_000;
 
 /// What the handler searches. Pages of it that were never used cost no memory.
-static REGISTRY: [Entry; MAPPINGS_MAX] = [const { Entry::empty() }; MAPPINGS_MAX];
+static REGISTRY: [Entry; MAPPINGS_MAX] = [const { empty() }; MAPPINGS_MAX];
 
 /// Entries at and beyond this were never used.
 static REGISTRY_USED: AtomicUsize = AtomicUsize::new(0);
@@ -98,45 +104,12 @@ impl Drop for Mapping {
     }
 }
 
-/// One live mapping, or none.
-struct Entry {
-    /// Odd while the entry changes.
-    version: AtomicU32,
-    damaged: AtomicBool,
-    /// Address of the first byte; zero in a free entry.
-    start: AtomicUsize,
-    /// Address behind the last byte.
-    end: AtomicUsize,
-}
-
-impl Entry {
-    const fn empty() -> Self {
-        Self {
-            version: AtomicU32::new(0),
-            damaged: AtomicBool::new(false),
-            start: AtomicUsize::new(0),
-            end: AtomicUsize::new(0),
-        }
-    }
-
-    /// Only under the registrar's lock.
-    fn set(&self, start: usize, end: usize) {
-        let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
-        fence(Ordering::Release);
-        self.damaged.store(false, Ordering::Relaxed);
-        self.start.store(start, Ordering::Relaxed);
-        self.end.store(end, Ordering::Relaxed);
-        self.version.store(version.wrapping_add(2), Ordering::Release);
-    }
-
-    /// The end of the entry's range if `address` is in it and the entry holds still.
-    fn end_if_holding(&self, address: usize) -> Option<usize> {
-        let version = self.version.load(Ordering::Acquire);
-        let (start, end) = (self.start.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
-        fence(Ordering::Acquire);
-        let still = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
-        (still && start <= address && address < end).then_some(end)
+const fn empty() -> Entry {
+    Entry {
+        version: AtomicU32::new(0),
+        damaged: AtomicBool::new(false),
+        start: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
     }
 }
 
