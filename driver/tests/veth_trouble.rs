@@ -83,6 +83,96 @@ fn frames_of_the_largest_mtu_are_echoed() {
     assert!(frame.bytes()[HEADERS..].iter().all(|&byte| byte == 7));
 }
 
+/// Sends frames with these numbers, in portions that no ring on the way is too small for.
+fn send(port: &mut XdpPort, numbers: std::ops::Range<u32>) {
+    let clock = Clock::start();
+    for number in numbers {
+        let mut frame = port.allocate().unwrap();
+        fill(&mut frame, number, 100);
+        port.transmit(frame).unwrap();
+        if number % 32 == 31 {
+            flush(port, &clock);
+        }
+    }
+    flush(port, &clock);
+}
+
+fn flush(port: &mut XdpPort, clock: &Clock) {
+    while port.flush(clock.now()) != Flush::Taken {
+        assert!(clock.now() < Instant::ZERO + PATIENCE, "nothing is taken");
+        port.wait(clock.now(), Some(clock.now() + Duration::from_millis(10)));
+    }
+}
+
+/// Waits until the kernel has dropped that many frames for want of memory.
+fn dropped(port: &XdpPort, count: u64) {
+    let clock = Clock::start();
+    while port.counters().no_memory < count {
+        assert!(clock.now() < Instant::ZERO + PATIENCE, "{:?}", port.counters());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(port.counters().no_memory, count);
+}
+
+/// The next frames that arrive, at least `count`.
+fn receive(port: &mut XdpPort, count: usize) -> Vec<Frame> {
+    let (clock, mut burst, mut frames) = (Clock::start(), Burst::new(), Vec::new());
+    while frames.len() < count {
+        assert!(clock.now() < Instant::ZERO + PATIENCE, "{:?}", port.counters());
+        port.receive(clock.now(), &mut burst);
+        frames.extend(burst.drain());
+        port.wait(clock.now(), Some(clock.now() + Duration::from_millis(1)));
+    }
+    frames
+}
+
+fn numbers(frames: &[Frame]) -> Vec<u32> {
+    frames.iter().map(number).collect()
+}
+
+#[test]
+fn an_empty_fill_ring_drops_counts_and_recovers() {
+    const FILL: u32 = 64;
+    if !privileged("an_empty_fill_ring_drops_counts_and_recovers") {
+        return;
+    }
+    let veth = Veth::new(1);
+    let (mut near, _near) = Veth::inside_here(&veth.near, || {
+        let config = XdpConfig { fill: FILL, chunks: 512, ..XdpConfig::new(Veth::NEAR, 0) };
+        let port = XdpPort::open(&config).unwrap();
+        let mut steering = steering(NEAR);
+        steering.register(0, port.as_fd()).unwrap();
+        steering.attach(Veth::NEAR).unwrap();
+        (port, steering)
+    });
+    let (mut far, _far) = Veth::inside_here(&veth.far, || open(Veth::FAR, 1, FAR));
+    let far = &mut far[0];
+
+    // Nobody looks: what waits in the kernel is used up, and the rest is dropped.
+    send(far, 0..200);
+    dropped(&near, 200 - u64::from(FILL));
+    assert!(near.counters().fill_empty > 0, "{:?}", near.counters());
+    assert_eq!(near.counters().ring_full, 0);
+    assert_eq!(numbers(&receive(&mut near, 64)), (0..64).collect::<Vec<_>>());
+    send(far, 200..230);
+    assert_eq!(numbers(&receive(&mut near, 30)), (200..230).collect::<Vec<_>>());
+
+    // No chunk is free either: the fill ring stays empty until some come back.
+    let mut taken: Vec<Frame> = std::iter::from_fn(|| near.allocate()).collect();
+    send(far, 230..294);
+    let before = near.counters().no_memory;
+    taken.extend(receive(&mut near, 64));
+    assert_eq!((near.occupancy().free, near.occupancy().filled), (0, 0));
+    send(far, 294..304);
+    dropped(&near, before + 10);
+    assert!(near.allocate().is_none());
+    taken.clear();
+    near.receive(Instant::ZERO, &mut Burst::new());
+    send(far, 304..314);
+    assert_eq!(numbers(&receive(&mut near, 10)), (304..314).collect::<Vec<_>>());
+    assert_eq!(near.pool().available(), near.pool().chunks() - FILL as usize);
+}
+
 /// The next frame that arrives.
 fn receive_one(port: &mut XdpPort) -> Frame {
     let (clock, mut burst) = (Clock::start(), Burst::new());
