@@ -156,7 +156,7 @@ struct {
 	MAP_TYPE(value, u32);
 } OWNED SECTION(".maps");
 
-// Denied sources, by prefix. The value means nothing.
+// Denied sources, by prefix. Zero: not denied, whatever is said of a shorter prefix.
 struct prefix {
 	u32 bits;
 	struct address address;
@@ -217,7 +217,8 @@ INLINE enum cause unless_denied(enum cause cause, const struct address *from)
 	if (cause == PASSED || cause == NEIGHBOR)
 		return cause;
 	struct prefix prefix = { .bits = 128, .address = *from };
-	return map_lookup(&DENIED_SOURCES, &prefix) ? DENIED : cause;
+	u32 *is_denied = map_lookup(&DENIED_SOURCES, &prefix);
+	return is_denied && *is_denied ? DENIED : cause;
 }
 
 INLINE struct address from_ipv4(u32 address)

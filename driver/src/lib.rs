@@ -40,7 +40,7 @@ pub use port::{
     TransferMode,
 };
 pub use random::Random;
-pub use steering::{Attached, STEERING_PROGRAM, Served, Steering, Verdict, XdpPlace};
+pub use steering::{Attached, MOST_DENIED, STEERING_PROGRAM, Served, Steering, Verdict, XdpPlace};
 pub use time::{Clock, Instant};
 pub use wake::{Waker, wait_readable};
 pub use xdp::{Chosen, Interface, MAX_MTU, VETH_IN_FLIGHT, XdpConfig, XdpError, XdpPort, ZeroCopy};

@@ -5,8 +5,9 @@
 //! descriptor of it: nothing stays on the interface, however the process ends.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{Mutex, PoisonError},
 };
@@ -29,6 +30,13 @@ const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/st
 
 /// The name of the program that takes what is served, in the object and in the kernel.
 pub const STEERING_PROGRAM: &str = "pagewire";
+
+/// Prefixes that can be denied at once: the size of the program's map, less one entry of its own.
+pub const MOST_DENIED: usize = 65_535;
+
+/// What the map of denied sources says of a prefix.
+const DENIED: u32 = 1;
+const ALLOWED: u32 = 0;
 
 /// The name in the object of the program that takes everything.
 const TAKE_ALL: &str = "pagewire_all";
@@ -100,6 +108,16 @@ struct Link {
     state: LinkState,
 }
 
+/// The denied sources: the program's map, and what is in it.
+#[derive(Debug)]
+struct Denied {
+    map: LpmTrie<MapData, [u8; 16], u32>,
+    prefixes: BTreeSet<(IpAddr, u8)>,
+}
+
+/// All IPv4 addresses, mapped into IPv6 as they are in the maps.
+const ALL_IPV4: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// The loaded program. Dropping it detaches it.
 #[derive(Debug)]
 pub struct Steering {
@@ -107,7 +125,7 @@ pub struct Steering {
     link: Option<Link>,
     bpf: Ebpf,
     /// The list of denied sources, changed by whoever commands the server.
-    denied: Mutex<LpmTrie<MapData, [u8; 16], u32>>,
+    denied: Mutex<Denied>,
     /// Which of the object's programs is meant.
     name: &'static str,
 }
@@ -145,10 +163,13 @@ impl Steering {
     }
 
     fn with_program(mut bpf: Ebpf, name: &'static str) -> Result<Self, XdpError> {
-        let denied = bpf.take_map("DENIED_SOURCES").ok_or_else(|| absent("DENIED_SOURCES"))?;
-        let denied =
-            LpmTrie::try_from(denied).map_err(|error| refused("list sources to", &error))?;
-        let mut steering = Self { link: None, bpf, denied: Mutex::new(denied), name };
+        let map = bpf.take_map("DENIED_SOURCES").ok_or_else(|| absent("DENIED_SOURCES"))?;
+        let error = |error: MapError| refused("list sources to", &error);
+        let mut map = LpmTrie::try_from(map).map_err(error)?;
+        // A prefix of IPv6 that IPv4 is mapped into must not be one of IPv4.
+        map.insert(&prefix_key(ALL_IPV4), ALLOWED, 0).map_err(error)?;
+        let denied = Mutex::new(Denied { map, prefixes: BTreeSet::new() });
+        let mut steering = Self { link: None, bpf, denied, name };
         steering.program()?.load().map_err(|error| program_error("load", &error))?;
         Ok(steering)
     }
@@ -167,15 +188,17 @@ impl Steering {
 
     /// Drops from now on what comes from the first `bits` bits of `source`: of all that would go to the
     /// queues, ARP and NDP excepted. What goes to the kernel is not ours to drop. IPv4 has 32 bits, IPv6
-    /// 128; `bits` beyond that are all of them.
+    /// 128; `bits` beyond that are all of them. Says whether that prefix was not on the list before.
     ///
     /// # Errors
     ///
-    /// [`XdpError::Steering`], for instance if 65,536 prefixes are denied already.
-    pub fn deny(&self, source: IpAddr, bits: u8) -> Result<(), XdpError> {
-        let error = |error: MapError| refused("deny a source to", &error);
-        let key = prefix_key(source, bits);
-        self.denied.lock().unwrap_or_else(PoisonError::into_inner).insert(&key, 1, 0).map_err(error)
+    /// [`XdpError::Steering`], for instance if [`MOST_DENIED`] prefixes are denied already.
+    pub fn deny(&self, source: IpAddr, bits: u8) -> Result<bool, XdpError> {
+        let prefix = prefix(source, bits);
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        let inserted = denied.map.insert(&prefix_key(prefix), DENIED, 0);
+        inserted.map_err(|error| refused("deny a source to", &error))?;
+        Ok(denied.prefixes.insert(prefix))
     }
 
     /// Takes a prefix off the list on which [`deny`](Self::deny) has put it, exactly as it was put there.
@@ -185,17 +208,29 @@ impl Steering {
     ///
     /// [`XdpError::Steering`].
     pub fn allow(&self, source: IpAddr, bits: u8) -> Result<bool, XdpError> {
-        let error = |error: MapError| refused("allow a source to", &error);
+        let prefix = prefix(source, bits);
         let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        match denied.remove(&prefix_key(source, bits)) {
-            Ok(()) => Ok(true),
-            Err(MapError::SyscallError(failed))
-                if failed.io_error.raw_os_error() == Some(libc::ENOENT) =>
-            {
-                Ok(false)
-            }
-            Err(failed) => Err(error(failed)),
+        if !denied.prefixes.contains(&prefix) {
+            return Ok(false);
         }
+        let key = prefix_key(prefix);
+        let removed = match prefix {
+            ALL_IPV4 => denied.map.insert(&key, ALLOWED, 0),
+            _ => denied.map.remove(&key),
+        };
+        removed.map_err(|error| refused("allow a source to", &error))?;
+        Ok(denied.prefixes.remove(&prefix))
+    }
+
+    /// The list: the first address of each prefix, and how many bits it has. IPv4 first, in order.
+    pub fn denied(&self) -> Vec<(IpAddr, u8)> {
+        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        denied.prefixes.iter().copied().collect()
+    }
+
+    /// How many prefixes are on the list.
+    pub fn denied_count(&self) -> usize {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner).prefixes.len()
     }
 
     /// Takes ARP, NDP and ICMP of a served address from now on, or leaves them to the kernel.
@@ -360,15 +395,29 @@ fn endpoint_key(address: [u8; 16], port: u16) -> [u8; 20] {
     key
 }
 
-/// The key of a prefix: the bits behind it are zero.
-fn prefix_key(address: IpAddr, bits: u8) -> Key<[u8; 16]> {
-    let bits = match address {
-        IpAddr::V4(_) => 96 + u32::from(bits.min(32)),
-        IpAddr::V6(_) => u32::from(bits.min(128)),
-    };
-    let all = u128::from_be_bytes(address_key(address));
-    let kept = all & u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-    Key::new(bits, kept.to_be_bytes())
+/// A prefix as it is listed: the bits behind it are zero, and what is IPv4 in IPv6 is IPv4.
+fn prefix(address: IpAddr, bits: u8) -> (IpAddr, u8) {
+    match address {
+        IpAddr::V4(address) => {
+            let bits = bits.min(32);
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            (Ipv4Addr::from_bits(address.to_bits() & mask).into(), bits)
+        }
+        IpAddr::V6(address) => {
+            let bits = bits.min(128);
+            if let (Some(address), Some(bits)) = (address.to_ipv4_mapped(), bits.checked_sub(96)) {
+                return prefix(address.into(), bits);
+            }
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+            (Ipv6Addr::from_bits(address.to_bits() & mask).into(), bits)
+        }
+    }
+}
+
+/// The key of a prefix in the map.
+fn prefix_key((address, bits): (IpAddr, u8)) -> Key<[u8; 16]> {
+    let mapped = if address.is_ipv4() { 96 } else { 0 };
+    Key::new(mapped + u32::from(bits), address_key(address))
 }
 
 /// Why an attachment failed, in words where the kernel's own are none.
@@ -421,20 +470,20 @@ fn is_permission(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv6Addr;
-
     use super::*;
 
     #[test]
     fn a_prefix_has_no_bits_behind_it() {
         let key = |text: &str, bits| {
-            let key = prefix_key(text.parse().unwrap(), bits);
+            let key = prefix_key(prefix(text.parse().unwrap(), bits));
             (key.prefix_len(), Ipv6Addr::from(key.data()).to_string())
         };
         assert_eq!(key("10.1.2.3", 8), (104, "::ffff:10.0.0.0".into()));
         assert_eq!(key("10.1.2.3", 200), (128, "::ffff:10.1.2.3".into()));
         assert_eq!(key("2001:db8:1:2:3::1", 64), (64, "2001:db8:1:2::".into()));
         assert_eq!(key("2001:db8::1", 0), (0, "::".into()));
+        assert_eq!(key("10.1.2.3", 0), (96, "::ffff:0.0.0.0".into()));
+        assert_eq!(key("::ffff:10.1.2.3", 104), (104, "::ffff:10.0.0.0".into()));
     }
 
     #[test]

@@ -343,8 +343,11 @@ fn denied_sources_are_dropped_where_they_would_be_taken_and_only_there() {
     let from = |source| ethernet(0x0800, &ipv4(0, 0x4000, TCP, source, ALONE, &to_80));
     let [inside, outside] = [from([192, 168, 7, 9]), from([192, 168, 8, 9])];
     let inside_6 = v6(TCP, ALONE_6, &to_80);
-    steering.deny([192, 168, 7, 200].into(), 24).unwrap();
-    steering.deny(OTHER_6.into(), 64).unwrap();
+    assert!(steering.deny([192, 168, 7, 200].into(), 24).unwrap());
+    assert!(!steering.deny([192, 168, 7, 100].into(), 24).unwrap(), "it is there already");
+    assert!(steering.deny(OTHER_6.into(), 64).unwrap());
+    let prefix_6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0);
+    assert_eq!(steering.denied(), [([192, 168, 7, 0].into(), 24), (prefix_6.into(), 64)]);
     assert_eq!(meets(&mut steering, &inside), (Verdict::Drop, 1));
     assert_eq!(meets(&mut steering, &inside_6), (Verdict::Drop, 1));
     assert_eq!(meets(&mut steering, &tagged(0x8100, &inside)), (Verdict::Drop, 1));
@@ -364,4 +367,11 @@ fn denied_sources_are_dropped_where_they_would_be_taken_and_only_there() {
     assert_eq!(meets(&mut steering, &inside), (Verdict::Pass, 0));
     steering.deny([0, 0, 0, 0].into(), 0).unwrap();
     assert_eq!(meets(&mut steering, &outside), (Verdict::Drop, 1), "all of IPv4");
+    assert!(steering.allow([0, 0, 0, 0].into(), 0).unwrap());
+    assert_eq!(meets(&mut steering, &outside), (Verdict::Pass, 0));
+    assert!(steering.allow(OTHER_6.into(), 64).unwrap());
+    assert_eq!(meets(&mut steering, &inside_6), (Verdict::Pass, 0));
+    steering.deny(Ipv6Addr::UNSPECIFIED.into(), 0).unwrap();
+    assert_eq!(meets(&mut steering, &inside_6), (Verdict::Drop, 1), "all of IPv6");
+    assert_eq!(meets(&mut steering, &outside), (Verdict::Pass, 0), "and nothing of IPv4");
 }

@@ -153,6 +153,31 @@ impl Client {
             answer = next(&mut self.stream)?;
         }
     }
+
+    /// Denies what comes from a network, or no longer. Says whether that was otherwise before.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ControlError`].
+    pub fn deny(&mut self, network: String, denied: bool) -> Result<bool, ControlError> {
+        let change = if denied { Ask::Deny { network } } else { Ask::Allow { network } };
+        match ask(&mut self.stream, change)? {
+            Answer::Changed(changed) => Ok(changed),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The networks that are denied.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ControlError`].
+    pub fn denied(&mut self) -> Result<Vec<String>, ControlError> {
+        match ask(&mut self.stream, Ask::Denied)? {
+            Answer::Denied(networks) => Ok(networks),
+            other => Err(unexpected(other)),
+        }
+    }
 }
 
 fn ask(stream: &mut BufReader<UnixStream>, ask: Ask) -> Result<Answer, ControlError> {

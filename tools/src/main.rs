@@ -16,6 +16,7 @@ use pagewire_tools::{
     connections::{self, ConnectionsArgs},
     control::ControlError,
     demo::{self, DemoConfig, DemoError, Ending},
+    deny::{self, DenyArgs},
     doctor::{self, DoctorArgs},
     lab::{self, EmulateConfig, Lab, LabConfig, LabError, Prefix, Side},
     load::{self, LoadArgs},
@@ -64,6 +65,14 @@ enum Tool {
     ///
     /// Needs to run as the server's user or as root.
     Connections(ConnectionsArgs),
+    /// Choose sources that a running server does not hear: they are dropped before they cost it anything
+    ///
+    /// For a server on the XDP transport. Of what comes to the served address and port from a denied
+    /// source, nothing is answered, neither in the handshake nor later; what else comes from there is the
+    /// kernel's affair as before. Connections that it has already time out. The list outlives a reload and
+    /// ends with the server; --metrics counts what was dropped. Needs to run as the server's user or as
+    /// root.
+    Deny(DenyArgs),
     /// Emulate the link of a lab until it goes; `pw lab up` starts this
     #[command(hide = true)]
     Emulate(EmulateConfig),
@@ -108,6 +117,7 @@ fn main() -> ExitCode {
         Tool::Doctor(args) => return doctor::main(&args),
         Tool::Top(args) => return watched(top::run(&args)),
         Tool::Connections(args) => return watched(connections::run(&args)),
+        Tool::Deny(args) => return watched(deny::run(&args)),
         Tool::Emulate(config) => {
             lab::emulate(&config).map(|()| ExitCode::SUCCESS).map_err(DemoError::Lab)
         }

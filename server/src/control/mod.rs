@@ -4,10 +4,12 @@
 //!
 //! - `netlink`: the kernel's addresses, routes and neighbours.
 //! - `observer`: what can be seen of the shards; `census`: what their connections are doing.
+//! - `deny_list`: sources that are dropped before the shards see them.
 //! - `protocol`, `socket`: how other processes ask for it; `metrics`: how Prometheus does.
 //! - `visitors`: serving both to strangers who may be slow, hung or many.
 
 pub mod census;
+pub mod deny_list;
 pub mod metrics;
 pub mod netlink;
 pub mod observer;

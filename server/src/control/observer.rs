@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use pagewire_driver::{Cause, Steering, Waker};
 use pagewire_stack::Figure;
 
+use super::deny_list::DenyList;
 use crate::{
     access_log::LogCounters,
     counters::{Counter, Counters},
@@ -74,15 +75,16 @@ pub struct Whole {
 impl Whole {
     fn figures(&self) -> Vec<(Figure, u64)> {
         let mut figures: Vec<_> = self.trouble.figures(self.steering.is_some()).collect();
-        let counters = |steering: Arc<Mutex<Steering>>| {
-            steering.lock().unwrap_or_else(PoisonError::into_inner).counters().ok()
-        };
-        let steering = self.steering.as_ref().and_then(Weak::upgrade);
-        if let Some(counters) = steering.and_then(counters) {
-            let frames =
-                Figure::counter("steered_frames", "Frames that arrived, by where they went.");
-            let counted = |cause: Cause| (frames.caused_by(cause.name()), counters.of(cause));
-            figures.extend(Cause::ALL.map(counted));
+        if let Some(steering) = self.steering.as_ref().and_then(Weak::upgrade) {
+            let steering = steering.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Ok(counters) = steering.counters() {
+                let frames =
+                    Figure::counter("steered_frames", "Frames that arrived, by where they went.");
+                let counted = |cause: Cause| (frames.caused_by(cause.name()), counters.of(cause));
+                figures.extend(Cause::ALL.map(counted));
+            }
+            let denied = Figure::gauge("denied_sources", "Networks on the deny list.");
+            figures.push((denied, steering.denied_count() as u64));
         }
         figures.extend(self.log.iter().flat_map(|log| log.figures()));
         figures
@@ -123,6 +125,11 @@ impl Observer {
     /// What the server is.
     pub fn about(&self) -> &About {
         &self.inner.about
+    }
+
+    /// The list of sources that are denied.
+    pub fn deny_list(&self) -> DenyList {
+        DenyList::new(self.inner.whole.steering.clone())
     }
 
     /// The core of each shard.

@@ -7,6 +7,8 @@
 //! ← {"connection":{"shard":0,"peer":"192.0.2.7:40112",…}}
 //! ← {"connection":{"shard":1,"peer":"192.0.2.9:51034",…}}
 //! ← {"end":{"shown":2,"looked_at":311,"complete":false}}
+//! → {"version":1,"ask":"deny","network":"192.0.2.0/24"}
+//! ← {"changed":true}
 //! ```
 //!
 //! Several requests may follow each other on one connection. A request of another version is answered
@@ -55,6 +57,18 @@ pub enum Ask {
     Figures,
     /// Connections: an [`Answer::Connection`] for each, and [`Answer::End`].
     Connections(Filter),
+    /// Drops from now on what comes from a network: [`Answer::Changed`].
+    Deny {
+        /// An address, or a network such as `192.0.2.0/24`.
+        network: String,
+    },
+    /// Takes a network off the deny list, as it was put there: [`Answer::Changed`].
+    Allow {
+        /// As in [`Ask::Deny`].
+        network: String,
+    },
+    /// The deny list: [`Answer::Denied`].
+    Denied,
 }
 
 /// Which connections are asked for: those that fulfil all that is given.
@@ -93,6 +107,10 @@ pub enum Answer {
     Connection(Box<Connection>),
     /// After the last connection.
     End(End),
+    /// To [`Ask::Deny`] and [`Ask::Allow`]: whether the list is another than before.
+    Changed(bool),
+    /// To [`Ask::Denied`]: networks, IPv4 first, in order.
+    Denied(Vec<String>),
     /// There is no other answer, for this reason.
     Error(String),
 }
@@ -370,7 +388,11 @@ fn named<T: Copy>(all: &[T], name_of: fn(T) -> &'static str, name: &str) -> Resu
 }
 
 /// An address, or a network as `192.0.2.0/24`.
-fn parse_network(text: &str) -> Result<Prefix, String> {
+///
+/// # Errors
+///
+/// What it should be.
+pub fn parse_network(text: &str) -> Result<Prefix, String> {
     let wrong = || format!("`{text}` is neither an address nor a network such as 192.0.2.0/24");
     let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
     let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use pagewire_stack::Prefix;
 use rustix::{
     fs::{Mode, fchmod},
     net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
@@ -22,10 +23,11 @@ use rustix::{
 use thiserror::Error;
 
 use super::{
+    deny_list::{DenyError, DenyList, told},
     observer::Observer,
     protocol::{
         About, Answer, Ask, Connection, End, Figures, Filter, MOST_CONNECTIONS, REQUEST_BYTES,
-        Request, Selection, VERSION,
+        Request, Selection, VERSION, parse_network,
     },
     visitors::{Reception, Visit, Visitor},
 };
@@ -220,6 +222,26 @@ fn answer<V: Visitor>(visit: &mut Visit<V>, ask: &Ask, observer: &Observer) -> i
             Ok(selection) => tell_connections(visit, observer, filter, &selection),
             Err(message) => tell(visit, &Answer::Error(message)),
         },
+        Ask::Deny { .. } | Ask::Allow { .. } | Ask::Denied => {
+            let answer = about_denied(ask, &observer.deny_list());
+            tell(visit, &answer.unwrap_or_else(Answer::Error))
+        }
+    }
+}
+
+/// Answers what is asked about the deny list, or says why not.
+fn about_denied(ask: &Ask, list: &DenyList) -> Result<Answer, String> {
+    let change = |network: &str, change: fn(&DenyList, Prefix) -> Result<bool, DenyError>| {
+        let changed = change(list, parse_network(network)?);
+        changed.map(Answer::Changed).map_err(|error| error.to_string())
+    };
+    match ask {
+        Ask::Deny { network } => change(network, DenyList::add),
+        Ask::Allow { network } => change(network, DenyList::remove),
+        _ => {
+            let all = list.all().map_err(|error| error.to_string())?;
+            Ok(Answer::Denied(all.into_iter().map(told).collect()))
+        }
     }
 }
 
