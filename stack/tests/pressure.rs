@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use common::{
     Seen, Sent,
@@ -27,6 +27,21 @@ fn knock(scene: &mut Scene, port: u16, syn: Sent<'_>) -> Seen {
 fn open_from(scene: &mut Scene, port: u16) -> (ConnectionId, u32) {
     scene.peer.source_port = port;
     scene.open(60_000)
+}
+
+/// Another source on the link: another address, in IPv6 of another /64.
+fn neighbour_of(address: IpAddr) -> IpAddr {
+    let text = if address.is_ipv4() { "10.0.0.3" } else { "fe80::3" };
+    text.parse().unwrap()
+}
+
+/// The connections that were closed, and why.
+fn closed(scene: &Scene) -> Vec<(ConnectionId, CloseReason)> {
+    let closed = |event: &Event| match *event {
+        Event::Closed(id, reason) => Some((id, reason)),
+        _ => None,
+    };
+    scene.events.iter().filter_map(closed).collect()
 }
 
 #[test]
@@ -186,6 +201,44 @@ fn more_idle_connections_than_allowed_lose_the_oldest() {
 }
 
 #[test]
+fn one_source_keeps_no_more_idle_connections_than_its_share_and_others_keep_theirs() {
+    both_limited(
+        |limits| limits.idle_per_source = 2,
+        |mut scene| {
+            let ours = scene.peer.address;
+            scene.peer.address = neighbour_of(ours);
+            let other = open_from(&mut scene, 40_000).0;
+            scene.peer.address = ours;
+            let (first, next) = open_from(&mut scene, 40_001);
+            let second = open_from(&mut scene, 40_002).0;
+            // A request is pending on the first one: it is not idle.
+            scene.peer.source_port = 40_001;
+            let request = Sent { payload: b"GET", ..acknowledge(next) };
+            scene.send(request);
+            scene.stack.consume(first, 3);
+            scene.events.clear();
+            let third = open_from(&mut scene, 40_003).0;
+            assert_eq!(scene.stack.counters().idle_over_share, 0);
+            let answer = knock(&mut scene, 40_004, syn());
+            let seen = scene.send(acknowledge(answer.sequence.wrapping_add(1)));
+            assert_eq!(flags(&seen), ["RA"], "to the one that goes");
+            assert_eq!(closed(&scene), [(second, CloseReason::Displaced)]);
+            // With its answer acknowledged the first one is idle again, and the third the oldest.
+            scene.submit(first, 10);
+            scene.peer.source_port = 40_001;
+            let sequence = PEER_START.wrapping_add(4);
+            scene.send(Sent { sequence, ..acknowledge(next.wrapping_add(10)) });
+            let both = [(second, CloseReason::Displaced), (third, CloseReason::Displaced)];
+            assert_eq!(closed(&scene), both);
+            assert_eq!(scene.stack.counters().idle_over_share, 2);
+            assert_eq!(scene.stack.counters().idle_evicted, 0);
+            assert_eq!(scene.stack.connections(), 3);
+            assert!(scene.stack.tcp_state(other).is_some(), "another source's");
+        },
+    );
+}
+
+#[test]
 fn one_source_gets_no_more_than_its_share_and_others_are_served() {
     both_limited(
         |limits| limits.connections_per_source = 3,
@@ -196,11 +249,7 @@ fn one_source_gets_no_more_than_its_share_and_others_are_served() {
             scene.peer.source_port = 40_003;
             assert_eq!(scene.send(syn()), []);
             assert_eq!(scene.dropped(DropCause::SourceLimit), 1);
-            // A neighbour: another address, in IPv6 of another /64.
-            scene.peer.address = match scene.peer.address {
-                std::net::IpAddr::V4(_) => "10.0.0.3".parse().unwrap(),
-                std::net::IpAddr::V6(_) => "fe80::3".parse().unwrap(),
-            };
+            scene.peer.address = neighbour_of(scene.peer.address);
             open_from(&mut scene, 40_003);
             assert_eq!(scene.stack.connections(), 4);
         },

@@ -35,6 +35,8 @@ pub struct Config {
     pub connections: usize,
     /// Of these, those of one source.
     pub connections_per_source: usize,
+    /// Most idle ones of one source, on the user-level stack.
+    pub idle_per_source: usize,
     /// Helper threads.
     pub disk_threads: usize,
     /// Who to be after the start.
@@ -100,6 +102,7 @@ impl Config {
                 .connections_per_source
                 .value
                 .map_or(usize::MAX, Number::count),
+            idle_per_source: settings.idle_per_source.value.map_or(usize::MAX, Number::count),
             disk_threads: settings.disk_threads.value.count(),
             user: settings.user.value.as_deref().map(Identity::find).transpose()?,
             seccomp: settings.seccomp.value,

@@ -89,6 +89,7 @@ pub(super) fn start(
             limits: UserLimits {
                 connections: config.connections,
                 connections_per_source: config.connections_per_source,
+                idle_per_source: config.idle_per_source,
                 head: config.live.limits.request_bytes(),
                 ..UserLimits::default()
             },

@@ -204,6 +204,9 @@ keys! {
         connections: Number<1, 4_000_000> = "4096", AtStart;
         /// Of them, those of one source: an IPv4 address or an IPv6 /64. [default: all]
         connections_per_source: Option<Number<1, 4_000_000>> = "", AtStart;
+        /// Of those of one source, those without a request, on the XDP transport: of more than that the one
+        /// that has been idle for longest is closed. [default: all]
+        idle_per_source: Option<Number<1, 4_000_000>> = "", AtStart;
         /// Largest request head (431, 414). With --body-bytes no more than at the start, until a restart.
         head_bytes: Bytes<256, 24_576> = "8192", AtReload;
         /// Largest request content (413). It is read and discarded.

@@ -37,6 +37,8 @@ pub struct UserLimits {
     pub embryonic_per_source: usize,
     /// Most connections with nothing pending. Beyond it the one unheard for longest is closed.
     pub idle: usize,
+    /// The same of one source. Keeping count costs each request a little, unless it is `usize::MAX`.
+    pub idle_per_source: usize,
     /// Receive window of a connection in bytes, at most 65,535.
     pub receive_window: usize,
     /// Most bytes that wait unconsumed on a connection.
@@ -57,6 +59,7 @@ impl Default for UserLimits {
             embryonic: 4_096,
             embryonic_per_source: 1_024,
             idle: usize::MAX,
+            idle_per_source: usize::MAX,
             receive_window: 4_096,
             head: 16_384,
             handshake: Duration::from_secs(10),

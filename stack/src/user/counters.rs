@@ -94,6 +94,8 @@ pub struct UserCounters {
     pub cookies_failed: u64,
     /// Idle connections closed to make room.
     pub idle_evicted: u64,
+    /// Idle connections closed since their source had more than its share.
+    pub idle_over_share: u64,
     /// ICMP errors that were believed and limit a path's packets.
     pub path_limits: u64,
     /// Other ICMP errors that were believed: they end no connection.

@@ -252,6 +252,13 @@ impl<P: Port> UserStack<P> {
             connection.idle.then_some(connection.heard)
         });
         let Some(slot) = found else { return false };
+        self.counters.idle_evicted += 1;
+        self.displace(now, slot);
+        true
+    }
+
+    /// Closes an idle connection for others.
+    fn displace(&mut self, now: Instant, slot: u32) {
         let connection = &self.connections[slot as usize];
         let flow = connection.flow.flow();
         let reset = BareSegment {
@@ -262,13 +269,11 @@ impl<P: Port> UserStack<P> {
             timestamps: None,
         };
         self.send_own(now, flow.peer.ip(), |packet| reply::bare_segment(packet, &flow, &reset));
-        self.counters.idle_evicted += 1;
         self.release(slot, CloseReason::Displaced);
-        true
     }
 
     /// Keeps the count of idle connections true after something has happened to one, and lets the oldest
-    /// go if there are too many.
+    /// go if there are too many, in all or of its source.
     pub(super) fn note_idle(&mut self, now: Instant, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         let is_idle = connection.phase == Phase::Open && connection.has_nothing_pending();
@@ -276,14 +281,31 @@ impl<P: Port> UserStack<P> {
             return;
         }
         connection.idle = is_idle;
+        let is_counted = self.limits.idle_per_source < usize::MAX && connection.is_accepted;
+        let source = connection.peer_ip().into();
         if !is_idle {
             self.idle -= 1;
+            if is_counted {
+                self.idle_sources.leave(slot, source);
+            }
             return;
         }
         self.idle += 1;
+        if is_counted
+            && self.idle_sources.enter(slot, source) > self.limits.idle_per_source
+            && let Some(oldest) = self.idle_sources.oldest(source)
+        {
+            self.counters.idle_over_share += 1;
+            self.displace(now, oldest);
+        }
         if self.idle > self.limits.idle {
             self.evict_idle(now);
         }
+    }
+
+    /// Whether as many handshakes are going on as may be.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.admission.all().embryonic >= self.limits.embryonic
     }
 
     fn has_vacant_slot(&self) -> bool {

@@ -34,6 +34,7 @@ mod guard;
 mod handshake;
 mod head;
 mod icmp_error;
+mod idle_sources;
 mod ingress;
 mod isn;
 mod link;
@@ -74,6 +75,7 @@ use self::{
     flow_table::{FlowKey, FlowTable},
     guard::ChallengeBudget,
     head::HeadPool,
+    idle_sources::IdleSources,
     isn::IsnGenerator,
     mesh::Questions,
     neighbor::Neighbors,
@@ -112,6 +114,7 @@ pub struct UserStack<P: Port> {
     admission: Admission,
     /// Connections with nothing pending.
     idle: usize,
+    idle_sources: IdleSources,
     challenges: ChallengeBudget,
 
     arena: Arena,
@@ -187,6 +190,7 @@ impl<P: Port> UserStack<P> {
             cookies_until: None,
             admission: Admission::default(),
             idle: 0,
+            idle_sources: IdleSources::default(),
             challenges: ChallengeBudget::new(random(6)),
             arena: Arena::new(limits.connections, limits.receive_window)?,
             connections: pages::reserve(limits.connections),
@@ -252,8 +256,10 @@ impl<P: Port> UserStack<P> {
         connection.sender.clear(&mut self.flights);
         self.heads.give(connection.head.take());
         connection.phase = Phase::Vacant;
+        let source = connection.peer_ip().into();
         self.idle -= usize::from(std::mem::take(&mut connection.idle));
-        self.admission.end(slot, connection.peer_ip().into());
+        self.idle_sources.leave(slot, source);
+        self.admission.end(slot, source);
         connection.generation = connection.generation.wrapping_add(1);
         self.flows.remove(connection.hash, slot);
         self.arena.close(slot);
@@ -276,6 +282,7 @@ impl<P: Port> UserStack<P> {
         self.admission = Admission::default();
         self.part_pool = PartPool::default();
         self.heads = HeadPool::default();
+        self.idle_sources = IdleSources::default();
         pages::give_back_small();
     }
 

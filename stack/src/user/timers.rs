@@ -44,6 +44,7 @@ impl<P: Port> UserStack<P> {
     }
 
     fn timer_ran_out(&mut self, now: Instant, (slot, tick): (u32, Tick)) {
+        let is_pressed = self.is_pressed();
         let connection = &mut self.connections[slot as usize];
         let [first, second] = connection.armed;
         if tick != first {
@@ -51,7 +52,8 @@ impl<P: Port> UserStack<P> {
         }
         connection.armed = [second, NEVER];
         self.counters.timers += 1;
-        let given_up = connection.deadline(&self.limits).is_some_and(|deadline| deadline <= now);
+        let deadline = connection.deadline(&self.limits);
+        let given_up = deadline.is_some_and(|deadline| deadline <= now);
         match connection.phase {
             Phase::Vacant => {}
             Phase::Embryonic if given_up => {
@@ -61,6 +63,13 @@ impl<P: Port> UserStack<P> {
             Phase::Closing if given_up && connection.unacknowledged_since == Moment::NONE => {
                 // All is delivered; only the peer's FIN is missing.
                 self.abort(slot, CloseReason::Finished);
+            }
+            Phase::Embryonic if is_pressed => {
+                // It is for the peer to ask again. A flood's handshakes have begun in one moment, and
+                // would all be answered again in one.
+                if let Some(deadline) = deadline {
+                    self.look_by(slot, deadline);
+                }
             }
             _ if given_up => self.abort(slot, CloseReason::TimedOut),
             Phase::Open | Phase::Closing => self.expire_sender(now, slot),

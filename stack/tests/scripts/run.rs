@@ -93,6 +93,7 @@ fn set_limit(limits: &mut UserLimits, name: &str, value: usize) {
         "embryonic" => limits.embryonic = value,
         "embryonic-per-source" => limits.embryonic_per_source = value,
         "idle" => limits.idle = value,
+        "idle-per-source" => limits.idle_per_source = value,
         "window" => limits.receive_window = value,
         "head" => limits.head = value,
         _ => panic!("no such limit: {name}"),
