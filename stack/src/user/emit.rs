@@ -46,6 +46,9 @@ impl<P: Port> UserStack<P> {
             if connection.marks.is_some_and(|marks| marks.echoes) {
                 tcp[13] |= flags::ECE;
             }
+            if let Some(recent) = connection.sequence.recent_timestamp {
+                echo(tcp, recent);
+            }
         }
         headers.fill_checksums(packet);
         self.counters.segments_sent += 1;
@@ -126,6 +129,23 @@ impl<P: Port> UserStack<P> {
     pub(super) fn transmit_raw(&mut self, frame: Frame) {
         if self.port.transmit(frame).is_err() {
             self.counters.drop_frame(DropCause::NoFrame);
+        }
+    }
+}
+
+/// Makes a segment that smoltcp wrote echo `recent`: it would echo the timestamp of whatever came last, also
+/// of what came out of order (RFC 7323 section 4.3).
+fn echo(tcp: &mut [u8], recent: u32) {
+    let end = usize::from(tcp[12] >> 4) * 4;
+    let mut options = tcp.get_mut(20..end).unwrap_or_default();
+    while let [kind, len, ..] = *options {
+        match kind {
+            0 => return,
+            1 => options = &mut options[1..],
+            8 if options.len() >= 10 => {
+                return options[6..10].copy_from_slice(&recent.to_be_bytes());
+            }
+            _ => options = options.get_mut(usize::from(len.max(2))..).unwrap_or_default(),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Which segments a connection's socket gets to see: blind attacks and old duplicates stop here
 //! (RFC 5961, RFC 7323 section 5).
+//!
+//! Against RFC 7323 section 3.2, and as in Linux, a segment without a timestamp is taken on a connection that
+//! has them: a router that strips one from our SYN-ACK would make the peer leave them all out.
 
 use std::time::Duration;
 
@@ -15,6 +18,8 @@ use super::{
 /// Distance between sequence numbers beyond which a segment cannot be of this connection. Half of what
 /// comparison modulo 2^32 allows; windows are far smaller.
 const FAR: u32 = 1 << 30;
+/// Silence after which a peer's timestamp says nothing any more (RFC 7323 section 5.5).
+const OUTDATED: Duration = Duration::from_hours(24 * 24);
 /// Least time between two challenge ACKs of one connection.
 const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -29,36 +34,49 @@ pub enum Verdict {
     Challenge(DropCause),
 }
 
-/// Judges a segment of a connection past its handshake. `unacknowledged` is the first sequence number
-/// not yet acknowledged, `window` the receive window.
+/// What a segment is judged by, besides the numbers of its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure {
+    /// The first sequence number not yet acknowledged (SND.UNA).
+    pub unacknowledged: u32,
+    /// The largest window that the peer has offered (MAX.SND.WND).
+    pub send_window: u32,
+    /// Our receive window.
+    pub receive_window: u32,
+    /// How long nothing has come from the peer.
+    pub silence: Duration,
+}
+
+/// Judges a segment of a connection past its handshake.
 pub fn judge(
     state: &mut SequenceState,
     now: Instant,
     segment: &Segment<'_>,
-    unacknowledged: u32,
-    window: u32,
+    measure: &Measure,
 ) -> Verdict {
     if segment.has(flags::SYN) {
         // RFC 5961 section 4.2: whatever its sequence number.
         return challenge(state, now, DropCause::SynOnConnection);
     }
-    let early = ahead(segment.sequence, state.receive_next);
-    if early.unsigned_abs() > FAR {
-        return Verdict::Drop(DropCause::BadSequence);
-    }
     if segment.has(flags::RST) {
         // RFC 5961 section 3.2.
         return match segment.sequence.wrapping_sub(state.receive_next) {
             0 => Verdict::Pass,
-            ahead if ahead < window => challenge(state, now, DropCause::InexactReset),
+            ahead if ahead < measure.receive_window => {
+                challenge(state, now, DropCause::InexactReset)
+            }
             _ => Verdict::Drop(DropCause::InexactReset),
         };
     }
+    if ahead(segment.sequence, state.receive_next).unsigned_abs() > FAR {
+        // RFC 9293 section 3.10.7.4: what is not acceptable is answered.
+        return challenge(state, now, DropCause::BadSequence);
+    }
     if segment.has(flags::ACK) {
         // RFC 5961 section 5.2.
-        let beyond = ahead(segment.acknowledgement, state.sent_end) > 0;
-        let old = ahead(unacknowledged, segment.acknowledgement);
-        if beyond || old.unsigned_abs() > FAR {
+        let oldest = measure.unacknowledged.wrapping_sub(measure.send_window);
+        let newest = state.sent_end.wrapping_sub(oldest);
+        if segment.acknowledgement.wrapping_sub(oldest) > newest {
             return challenge(state, now, DropCause::BadAcknowledgement);
         }
     }
@@ -67,12 +85,16 @@ pub fn judge(
         return Verdict::Drop(DropCause::BeyondEnd);
     }
     if let (Some(recent), Some((timestamp, _))) = (state.recent_timestamp, segment.timestamps) {
-        if ahead(timestamp, recent) < 0 {
+        if ahead(timestamp, recent) < 0 && measure.silence < OUTDATED {
             // A bare acknowledgement overtaken by another one is harmless.
             if segment.sequence_len() > 0 {
                 return challenge(state, now, DropCause::OldTimestamp);
             }
-        } else if early <= 0 && segment.has(flags::ACK) && reaches(state, segment) {
+        } else if ahead(segment.sequence, state.receive_told) <= 0
+            && segment.has(flags::ACK)
+            && reaches(state, segment)
+        {
+            // RFC 7323 section 4.3: of several that one acknowledgement is for, the earliest is echoed.
             state.recent_timestamp = Some(timestamp);
         }
     }
@@ -155,17 +177,25 @@ mod tests {
     use super::*;
     use crate::user::flow_table::Flow;
 
+    const MEASURE: Measure = Measure {
+        unacknowledged: 4_000,
+        send_window: 60_000,
+        receive_window: 4_096,
+        silence: Duration::ZERO,
+    };
+
     fn state() -> SequenceState {
         SequenceState {
             sent_end: 5_000,
             receive_next: 1_000,
+            receive_told: 1_000,
             recent_timestamp: Some(70),
             ..SequenceState::default()
         }
     }
 
     fn judge_one(state: &mut SequenceState, now: Instant, segment: Segment<'_>) -> Verdict {
-        judge(state, now, &segment, 4_000, 4_096)
+        judge(state, now, &segment, &MEASURE)
     }
 
     fn segment(flags: u8, sequence: u32, acknowledgement: u32) -> Segment<'static> {
@@ -218,11 +248,11 @@ mod tests {
         let ack = |number| judge_one(&mut state(), now, segment(flags::ACK, 1_000, number));
         assert_eq!(ack(4_000), Verdict::Pass);
         assert_eq!(ack(5_000), Verdict::Pass);
-        assert_eq!(ack(5_001), Verdict::Challenge(DropCause::BadAcknowledgement));
-        assert_eq!(
-            ack(4_000u32.wrapping_sub(FAR + 1)),
-            Verdict::Challenge(DropCause::BadAcknowledgement)
-        );
+        let refused = Verdict::Challenge(DropCause::BadAcknowledgement);
+        assert_eq!(ack(5_001), refused);
+        assert_eq!(ack(4_000u32.wrapping_sub(60_000)), Verdict::Pass);
+        assert_eq!(ack(4_000u32.wrapping_sub(60_001)), refused, "older than any window");
+        assert_eq!(ack(4_000u32.wrapping_add(1 << 31)), refused);
     }
 
     #[test]
@@ -242,6 +272,23 @@ mod tests {
     }
 
     #[test]
+    fn after_a_month_of_silence_no_timestamp_is_older() {
+        let now = Instant::from_millis(10_000);
+        let stamped = Segment {
+            timestamps: Some((69, 0)),
+            payload_len: 1,
+            ..segment(flags::ACK, 1_000, 4_000)
+        };
+        let after = |silence| {
+            let (mut state, measure) = (state(), Measure { silence, ..MEASURE });
+            (judge(&mut state, now, &stamped, &measure), state.recent_timestamp)
+        };
+        let old = (Verdict::Challenge(DropCause::OldTimestamp), Some(70));
+        assert_eq!(after(OUTDATED.saturating_sub(Duration::from_secs(1))), old);
+        assert_eq!(after(OUTDATED), (Verdict::Pass, Some(69)));
+    }
+
+    #[test]
     fn only_what_reaches_the_next_byte_expected_renews_the_timestamp() {
         let now = Instant::from_millis(10_000);
         let renewed = |flags, sequence, payload_len| {
@@ -256,6 +303,7 @@ mod tests {
         assert!(!renewed(flags::ACK, 900, 99));
         assert!(!renewed(flags::ACK, 1_001, 1));
         assert!(!renewed(flags::ACK, 1_000u32.wrapping_sub(FAR - 1), 1));
+        assert!(!renewed(flags::ACK, 1_001, 0));
         assert!(!renewed(0, 1_000, 0), "smoltcp drops what acknowledges nothing");
     }
 
@@ -271,9 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_number_half_a_space_away_is_dropped() {
+    fn a_sequence_number_far_away_is_challenged_but_for_a_reset() {
         let now = Instant::from_millis(10_000);
-        let far = segment(flags::ACK, 1_000u32.wrapping_sub(FAR + 1), 4_000);
-        assert_eq!(judge_one(&mut state(), now, far), Verdict::Drop(DropCause::BadSequence));
+        let far = |flags| {
+            let far = segment(flags, 1_000u32.wrapping_sub(FAR + 1), 4_000);
+            judge_one(&mut state(), now, far)
+        };
+        assert_eq!(far(flags::ACK), Verdict::Challenge(DropCause::BadSequence));
+        assert_eq!(far(flags::RST), Verdict::Drop(DropCause::InexactReset));
     }
 }

@@ -5,7 +5,7 @@ use pagewire_driver::{BURST, Burst, Instant, Port};
 use super::{
     Connection, DropCause, Phase, UserStack,
     flow_table::PackedFlow,
-    guard::{self, Verdict},
+    guard::{self, Measure, Verdict},
     mesh::{MOST_SHARDS, Message},
     packet::{self, Parsed, Segment, flags},
     reply::{self, BareSegment},
@@ -159,10 +159,15 @@ impl<P: Port> UserStack<P> {
         let window = self.limits.receive_window as u32;
         let connection = &mut self.connections[slot as usize];
         if connection.phase != Phase::Connecting {
-            let unacknowledged = connection.unacknowledged();
+            let measure = Measure {
+                unacknowledged: connection.unacknowledged(),
+                send_window: connection.sender.most_window(),
+                receive_window: window,
+                silence: now - connection.heard,
+            };
             let is_embryonic = connection.phase == Phase::Embryonic;
             let state = &mut connection.sequence;
-            match guard::judge(state, now, segment, unacknowledged, window) {
+            match guard::judge(state, now, segment, &measure) {
                 Verdict::Pass => {}
                 Verdict::Drop(cause) => return self.counters.drop_frame(cause),
                 Verdict::Challenge(cause) => {
@@ -231,17 +236,17 @@ impl<P: Port> UserStack<P> {
             Answer::NotHere => {}
             Answer::Reopen(last) => after = Some(last),
             Answer::Ignore => return,
-            Answer::Acknowledge(..) if !self.challenges.take(now) => {
+            Answer::Acknowledge { .. } if !self.challenges.take(now) => {
                 self.counters.challenges_withheld += 1;
                 return;
             }
-            Answer::Acknowledge(sequence, acknowledgement) => {
+            Answer::Acknowledge { sequence, acknowledgement, timestamp } => {
                 let bare = BareSegment {
                     sequence,
                     acknowledgement,
                     flags: flags::ACK,
                     window: 0,
-                    timestamps: segment.timestamps.map(|(tsval, _)| (self.timestamp(now), tsval)),
+                    timestamps: timestamp.map(|recent| (self.timestamp(now), recent)),
                 };
                 let flow = segment.flow;
                 return self.send_own(now, flow.peer.ip(), |packet| {

@@ -17,6 +17,8 @@ use super::{
 
 /// Twice the maximum segment lifetime, as Linux has it (`TCP_TIMEWAIT_LEN`, include/net/tcp.h).
 const DURATION: Duration = Duration::from_mins(1);
+/// Least time by which a repeated FIN prolongs it, so that one who repeats it without end takes up few places.
+const GRAIN: Duration = Duration::from_secs(1);
 /// Most entries; beyond it the oldest end early.
 const MOST: usize = 65_536;
 
@@ -49,8 +51,15 @@ pub enum Answer {
     NotHere,
     /// Nothing.
     Ignore,
-    /// The last acknowledgement again, with these sequence and acknowledgement numbers.
-    Acknowledge(u32, u32),
+    /// The last acknowledgement again.
+    Acknowledge {
+        /// Its sequence number.
+        sequence: u32,
+        /// Its acknowledgement number.
+        acknowledgement: u32,
+        /// The peer's timestamp that it echoes, if there are any.
+        timestamp: Option<u32>,
+    },
     /// The peer opens a new connection: the entry is gone. Our last sequence number of the earlier one.
     Reopen(u32),
 }
@@ -108,7 +117,7 @@ impl TimeWait {
             return Answer::NotHere;
         }
         self.expire(now);
-        let found = self.entries.get(&hash).filter(|entry| entry.flow == segment.flow);
+        let found = self.entries.get_mut(&hash).filter(|entry| entry.flow == segment.flow);
         let Some(entry) = found else { return Answer::NotHere };
         if segment.has(flags::RST) {
             // Heeding it would cut TIME-WAIT short (RFC 1337).
@@ -122,7 +131,23 @@ impl TimeWait {
         if segment.sequence_len() == 0 && segment.sequence == entry.acknowledgement {
             return Answer::Ignore;
         }
-        Answer::Acknowledge(entry.sequence, entry.acknowledgement)
+        if segment.has(flags::FIN)
+            && segment.sequence.wrapping_add(segment.sequence_len()) == entry.acknowledgement
+        {
+            // RFC 9293 section 3.10.7.4: the wait begins anew.
+            if let (Some(last), Some((tsval, _))) = (entry.timestamp, segment.timestamps)
+                && ahead(tsval, last) > 0
+            {
+                entry.timestamp = Some(tsval);
+            }
+            let expires = now + DURATION;
+            if expires - entry.expires >= GRAIN && self.order.len() < 2 * MOST {
+                entry.expires = expires;
+                self.order.push_back((expires, hash));
+            }
+        }
+        let &mut Entry { sequence, acknowledgement, timestamp, .. } = entry;
+        Answer::Acknowledge { sequence, acknowledgement, timestamp }
     }
 
     /// Whether the flow is in TIME-WAIT, so that its 4-tuple is not to be used again.

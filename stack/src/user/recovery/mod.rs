@@ -212,6 +212,11 @@ impl Sender {
         self.path.mss()
     }
 
+    /// The largest window that the peer has offered, in bytes.
+    pub fn most_window(&self) -> u32 {
+        self.most_window
+    }
+
     /// Offset of the first byte not acknowledged.
     pub fn acknowledged(&self) -> u64 {
         self.una
