@@ -103,7 +103,7 @@ fn compare(
     let load = Load::Open(peak * SHARE);
     // Runs take turns, so that a machine that changes its mind changes it for both.
     let (mut calm, mut flooded) = (Vec::new(), Vec::new());
-    let (mut lost, mut offered) = (0, 0);
+    let (mut lost, mut offered, mut honest_lost) = (0, 0, 0);
     for _ in 0..3 {
         world.flood.borrow_mut().set(world.now, Kind::Strangers, 0.0);
         // What was lost in the flood is asked for again first (RFC 6298: a second).
@@ -115,6 +115,7 @@ fn compare(
         flooded.push(world.run(load, time / 2)?);
         let flood = world.flood.borrow();
         (lost, offered) = (lost + flood.lost, offered + flood.offered);
+        honest_lost += flood.honest_lost;
     }
     let (calm, flooded) = (joined(calm), joined(flooded));
     let counters = world.server().counters();
@@ -133,6 +134,7 @@ fn compare(
         say("cookies sent", counters.cookies_sent as f64, "SYN-ACKs"),
         say("cookies accepted", counters.cookies_accepted as f64, "connections"),
         say("forged SYNs lost by the full ring", percent(lost, offered), "%"),
+        say("honest frames lost by the full ring", honest_lost as f64, "frames"),
     ])
 }
 

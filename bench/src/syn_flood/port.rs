@@ -4,8 +4,8 @@
 use std::{cell::RefCell, collections::VecDeque, net::Ipv4Addr, rc::Rc, time::Duration};
 
 use pagewire_driver::{
-    Burst, Flush, Frame, Instant, MacAddress, MemoryPort, Port, PortCapabilities, PortCounters,
-    Random, Waker,
+    Burst, Flush, Frame, Instant, MacAddress, MemoryPort, Pool, Port, PortCapabilities,
+    PortCounters, Random, Waker,
 };
 
 /// Entries of the receive ring: what drivers offer by default.
@@ -22,7 +22,7 @@ pub enum Kind {
     Strangers,
 }
 
-/// A flood as its maker sees it.
+/// A flood, and the receive ring that it shares with honest frames.
 #[derive(Debug)]
 pub struct Flood {
     kind: Kind,
@@ -30,86 +30,78 @@ pub struct Flood {
     interval: Option<Duration>,
     next: Instant,
     random: Random,
-    /// How many frames have come, and how many of them the full ring dropped.
+    /// The memory of the server's port.
+    pool: Rc<Pool>,
+    ring: VecDeque<Frame>,
+    /// How many forged frames have come, and how many of them the full ring dropped.
     pub offered: u64,
     /// See `offered`.
     pub lost: u64,
+    /// How many honest frames the full ring dropped.
+    pub honest_lost: u64,
 }
 
 impl Flood {
-    /// No flood yet.
-    pub fn none() -> Rc<RefCell<Self>> {
-        let nowhere = Kind::Strangers;
-        Rc::new(RefCell::new(Self {
-            kind: nowhere,
+    /// No flood yet, at a port with this memory.
+    fn none(pool: Rc<Pool>) -> Self {
+        Self {
+            kind: Kind::Strangers,
             interval: None,
             next: Instant::ZERO,
             random: Random::new(7),
+            pool,
+            ring: VecDeque::with_capacity(RING),
             offered: 0,
             lost: 0,
-        }))
+            honest_lost: 0,
+        }
     }
 
     /// Begins at `now` with this many frames a second; ends with zero.
     pub fn set(&mut self, now: Instant, kind: Kind, per_second: f64) {
         self.kind = kind;
         self.interval = (per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / per_second));
-        (self.next, self.offered, self.lost) = (now, 0, 0);
+        (self.next, self.offered, self.lost, self.honest_lost) = (now, 0, 0, 0);
     }
 
     /// When the next frame comes.
     pub fn next(&self) -> Option<Instant> {
         self.interval.map(|_| self.next)
     }
-}
 
-enum Waiting {
-    Frame(Frame),
-    Forged(u64),
+    /// Puts the forged frames that have come by now into the ring, as far as there is room. What it takes to
+    /// make them is nobody's time.
+    pub fn arrive(&mut self, now: Instant) {
+        let Some(interval) = self.interval.filter(|_| self.next <= now) else { return };
+        let due = (now - self.next).as_nanos() / interval.as_nanos().max(1) + 1;
+        let due = u32::try_from(due).unwrap_or(u32::MAX);
+        self.next += interval * due;
+        let room = (RING - self.ring.len()) as u32;
+        let mut taken = 0;
+        while taken < due.min(room)
+            && let Some(mut frame) = self.pool.allocate()
+        {
+            forge(&mut frame, self.kind, &mut self.random);
+            self.ring.push_back(frame);
+            taken += 1;
+        }
+        self.offered += u64::from(due);
+        self.lost += u64::from(due - taken);
+    }
 }
 
 /// The port.
 pub struct FloodedPort {
     inner: MemoryPort,
     flood: Rc<RefCell<Flood>>,
-    ring: VecDeque<Waiting>,
-    /// Entries of the ring: a run of forged frames is one item above.
-    waiting: usize,
     from_link: Burst,
 }
 
 impl FloodedPort {
-    /// `inner` with a flood.
-    pub fn new(inner: MemoryPort, flood: Rc<RefCell<Flood>>) -> Self {
-        Self { inner, flood, ring: VecDeque::new(), waiting: 0, from_link: Burst::new() }
-    }
-
-    /// Puts what has arrived by now into the ring.
-    fn fill_ring(&mut self, now: Instant) {
-        let mut flood = self.flood.borrow_mut();
-        if let Some(interval) = flood.interval
-            && flood.next <= now
-        {
-            let due = (now - flood.next).as_nanos() / interval.as_nanos().max(1) + 1;
-            let due = u64::try_from(due).unwrap_or(u64::MAX);
-            flood.next += interval * u32::try_from(due).unwrap_or(u32::MAX);
-            let room = (RING - self.waiting) as u64;
-            let taken = due.min(room);
-            flood.offered += due;
-            flood.lost += due - taken;
-            self.waiting += taken as usize;
-            if taken > 0 {
-                self.ring.push_back(Waiting::Forged(taken));
-            }
-        }
-        drop(flood);
-        self.inner.receive(now, &mut self.from_link);
-        for frame in self.from_link.drain() {
-            if self.waiting < RING {
-                self.waiting += 1;
-                self.ring.push_back(Waiting::Frame(frame));
-            }
-        }
+    /// `inner`, and what floods it.
+    pub fn new(inner: MemoryPort) -> (Self, Rc<RefCell<Flood>>) {
+        let flood = Rc::new(RefCell::new(Flood::none(Rc::clone(inner.pool()))));
+        (Self { inner, flood: Rc::clone(&flood), from_link: Burst::new() }, flood)
     }
 }
 
@@ -123,25 +115,17 @@ impl Port for FloodedPort {
     }
 
     fn receive(&mut self, now: Instant, burst: &mut Burst) {
-        self.fill_ring(now);
         let mut flood = self.flood.borrow_mut();
+        self.inner.receive(now, &mut self.from_link);
+        for frame in self.from_link.drain() {
+            if flood.ring.len() < RING {
+                flood.ring.push_back(frame);
+            } else {
+                flood.honest_lost += 1;
+            }
+        }
         while burst.room() > 0 {
-            let Some(first) = self.ring.pop_front() else { return };
-            let frame = match first {
-                Waiting::Frame(frame) => Some(frame),
-                Waiting::Forged(count) => {
-                    if count > 1 {
-                        self.ring.push_front(Waiting::Forged(count - 1));
-                    }
-                    let kind = flood.kind;
-                    self.inner.allocate().map(|mut frame| {
-                        forge(&mut frame, kind, &mut flood.random);
-                        frame
-                    })
-                }
-            };
-            self.waiting -= 1;
-            let Some(frame) = frame else { continue };
+            let Some(frame) = flood.ring.pop_front() else { return };
             let Ok(()) = burst.push(frame) else { return };
         }
     }

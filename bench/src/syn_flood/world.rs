@@ -109,9 +109,8 @@ impl World {
     pub fn new(target: Ipv4Addr) -> io::Result<Self> {
         let config = MemoryConfig { chunks: 8_192, ring: 2_048, ..MemoryConfig::default() };
         let (near, far) = memory_link(config)?;
-        let flood = Flood::none();
         let disk = DiskPool::start(1, 16)?;
-        let port = FloodedPort::new(near, Rc::clone(&flood));
+        let (port, flood) = FloodedPort::new(near);
         let server_config = configuration(&[VICTIM, BYSTANDER], Some(PORT), &disk, true)?;
         let server = UserStack::new(port, Instant::ZERO, server_config)?;
         let ours: Vec<_> = (11..19).map(|host| Ipv4Addr::new(10, 0, 0, host)).collect();
@@ -285,6 +284,7 @@ impl World {
     fn serve(&mut self) -> bool {
         let before = self.server.counters().segments_received;
         let sent = self.server.port().counters().sent;
+        self.flood.borrow_mut().arrive(self.now);
         let mut events = std::mem::take(&mut self.events);
         let watch = Stopwatch::start();
         self.server.poll(self.now, &mut events);
