@@ -65,6 +65,8 @@ impl Mapping {
     pub(crate) fn new(file: &File, len: usize) -> io::Result<Self> {
         // SAFETY: no reference to the bytes is ever made (first invariant).
         let bytes = unsafe { MmapOptions::new().len(len).map(file)? };
+        // Whoever should find a page missing waits for that page alone. Helpers read ahead.
+        let _ = bytes.advise(Advice::Random);
         let start = bytes.as_ptr() as usize;
         let entry = registrar().register(start, start + len)?;
         Ok(Self { entry, bytes })

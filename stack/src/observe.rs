@@ -153,11 +153,14 @@ pub struct ConnectionView {
 
 /// What is asked about files, by either transport.
 pub(crate) fn tell_residency(counters: &ResidencyCounters, tell: &mut dyn FnMut(Figure, u64)) {
-    let ResidencyCounters { looked_up, waited, ahead, queue_full, failed } = *counters;
+    let ResidencyCounters { looked_up, waited, ahead, renewed, lost, queue_full, failed } =
+        *counters;
     let counted = [
         ("disk_windows_looked_up", "Windows of files looked up in the page table.", looked_up),
         ("disk_waits", "Windows of files that a connection had to wait for.", waited),
         ("disk_windows_ahead", "Windows of files requested ahead of need.", ahead),
+        ("disk_windows_renewed", "Windows of files looked after while they are in use.", renewed),
+        ("disk_windows_lost", "Windows of files in use whose memory the kernel had taken.", lost),
         ("disk_queue_full", "Requests that found the helpers' queue full.", queue_full),
         ("disk_failures", "Windows that could not be read, or whose file changed.", failed),
     ];

@@ -9,7 +9,9 @@ use common::{
     Seen,
     scene::{Scene, acknowledge, both, pattern},
 };
-use pagewire_stack::{CloseReason, ConnectionId, Event, FileObject, FileRange, Part, Transport};
+use pagewire_stack::{
+    CloseReason, ConnectionId, Event, FileObject, FileRange, Observe, Part, Transport,
+};
 
 /// Larger than what is held in memory, and few segments.
 const LEN: usize = 12_000;
@@ -49,6 +51,46 @@ fn what_is_sent_again_is_what_was_opened() {
             assert!(seen.payload == pattern(LEN)[at..at + seen.payload.len()], "at {at}");
         }
     });
+}
+
+#[test]
+fn what_is_sent_again_is_waited_for_if_it_is_no_longer_in_memory() {
+    both(|mut scene| {
+        let (id, start) = scene.open(60_000);
+        let (file, _) = send_file(&mut scene, id);
+        let waits = disk_waits(&scene);
+        // The kernel takes its pages; what it holds then is the same in others.
+        let file = file.as_file();
+        let changed = file.metadata().unwrap().modified().unwrap();
+        file.set_len(0).unwrap();
+        file.write_all_at(&pattern(LEN), 0).unwrap();
+        file.set_modified(changed).unwrap();
+        let mut again = scene.after(Duration::from_secs(4));
+        for _ in 0..1_000 {
+            if !again.is_empty() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(2));
+            again = scene.turn();
+        }
+        assert_eq!(disk_waits(&scene), waits + 1);
+        assert!(again.iter().any(|seen| !seen.payload.is_empty()), "it is sent again");
+        for seen in again {
+            let at = seen.sequence.wrapping_sub(start) as usize;
+            assert!(seen.payload == pattern(LEN)[at..at + seen.payload.len()], "at {at}");
+        }
+    });
+}
+
+/// For how many windows of files a connection has waited.
+fn disk_waits(scene: &Scene) -> u64 {
+    let mut waits = None;
+    scene.stack.figures(&mut |figure, value| {
+        if figure.name == "disk_waits" {
+            waits = Some(value);
+        }
+    });
+    waits.unwrap()
 }
 
 #[test]

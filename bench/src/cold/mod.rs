@@ -1,7 +1,6 @@
 //! `pagewire-bench cold`: what a set of files larger than the page cache does to those who ask for files
 //! that are in it.
 
-mod cgroup;
 mod naive;
 mod subject;
 mod trial;

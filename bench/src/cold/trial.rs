@@ -13,13 +13,13 @@ use std::{
 };
 
 use pagewire_tools::{
-    lab::{Lab, LabConfig, Side, Switch},
+    lab::{Lab, LabConfig, MemoryGroup, Side, Switch},
     load::{self, Pace, Plan, Report, Weighted, Workload},
 };
 use rustix::fs::{Advice, fadvise};
 use tempfile::TempDir;
 
-use super::{Subject, cgroup::MemoryGroup};
+use super::Subject;
 use crate::{
     cpu,
     ends::End,
@@ -152,10 +152,12 @@ impl Stage {
     /// Loads one server.
     pub fn run(&self, subject: Subject) -> Result<Trial, BenchError> {
         self.forget().map_err(BenchError::system("put files out of memory"))?;
-        let group = MemoryGroup::new(MEMORY_BYTES)?;
+        let group = MemoryGroup::new(MEMORY_BYTES)
+            .map_err(BenchError::system("bound a server's memory by a control group"))?;
         let scratch = self.folder.path();
         let running = subject.start(&self.lab, &self.server, &self.served(), scratch)?;
-        group.add(running.id())?;
+        let put = BenchError::system("put a server into its control group");
+        group.add(running.id()).map_err(put)?;
         self.server.place()?;
         self.client.place()?;
         let mut trial = Trial::default();

@@ -6,6 +6,7 @@
 //! - `observer`: what can be seen of the shards; `census`: what their connections are doing.
 //! - `deny_list`: sources that are dropped before the shards see them.
 //! - `protocol`, `socket`: how other processes ask for it; `metrics`: how Prometheus does.
+//! - `threads`: what the kernel knows of their threads.
 //! - `visitors`: serving both to strangers who may be slow, hung or many.
 
 pub mod census;
@@ -15,6 +16,7 @@ pub mod netlink;
 pub mod observer;
 pub mod protocol;
 pub mod socket;
+mod threads;
 pub mod visitors;
 
 use self::{

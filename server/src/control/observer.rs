@@ -17,6 +17,7 @@ use pagewire_stack::Figure;
 use super::deny_list::DenyList;
 use crate::{
     access_log::LogCounters,
+    control::threads,
     counters::{Counter, Counters},
     histogram::Distribution,
     serve::Trouble,
@@ -40,6 +41,8 @@ pub struct About {
 pub struct ObservedShard {
     /// The core that it runs on.
     pub core: usize,
+    /// What the kernel calls its thread.
+    pub thread_id: i32,
     /// What the server has counted there.
     pub counters: Arc<Counters>,
     /// Where it is asked.
@@ -189,7 +192,8 @@ impl ObservedShard {
         let answered = answer.is_some();
         let counted =
             Counter::ALL.iter().map(|&counter| (counter.figure(), self.counters.get(counter)));
-        let figures = counted.chain(answer.into_iter().flatten()).collect();
+        let known = threads::figures(self.thread_id);
+        let figures = counted.chain(known).chain(answer.into_iter().flatten()).collect();
         ShardSnapshot { core: self.core, answered, figures, latency: self.counters.latency.read() }
     }
 }

@@ -1,7 +1,7 @@
 //! What the process may do, and how it gives that up.
 //!
-//! It starts as root, or as another user with just the capabilities in [`Rights`]. Before it opens anything it
-//! becomes `user`, without new privileges for good, and with no other capabilities than these. From then on
+//! It starts as root, or as another user with just the capabilities in [`Rights`]. Before it opens anything but
+//! its own page table it becomes `user`, without new privileges for good, and with no other capabilities than these. From then on
 //! only one thread keeps them, the [`Keeper`], which touches nothing from the network: it loads and attaches the
 //! steering program, asks the kernel for neighbours, and starts shards, which open their queue or listener,
 //! give up the rest and serve under a filter of system calls ([`seccomp`]). A vanished interface can so be
@@ -120,9 +120,11 @@ pub fn drop_to(config: &Config) -> Result<Keeper, Failure> {
     }
     let failed =
         |source: Errno| Failure::System { what: "give up privileges", source: source.into() };
-    let held = capabilities(None).map_err(failed)?.permitted;
+    let sets = capabilities(None).map_err(failed)?;
+    let held = sets.permitted;
     let kept = held & rights(config);
     if let Some(identity) = &config.user {
+        open_page_map(sets).map_err(failed)?;
         raise_memory_limit();
         hand_over_runtime_directory(identity);
         // Refused without CAP_SETPCAP, and then nothing is lost: no new privileges come below.
@@ -164,6 +166,15 @@ fn become_user(identity: &Identity) -> Result<(), Failure> {
 /// Lets this process lock the memory of its queues without a capability. Refused, the capability will do.
 fn raise_memory_limit() {
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+/// Opens what the kernel hides from a process that has changed its user: its own page table, by which it knows
+/// which files are in memory. Without the capability that would have it say where in memory.
+fn open_page_map(sets: CapabilitySets) -> Result<(), Errno> {
+    let effective = sets.effective - CapabilitySet::SYS_ADMIN;
+    set_capabilities(None, CapabilitySets { effective, ..sets })?;
+    pagewire_stack::open_page_map();
+    set_capabilities(None, sets)
 }
 
 /// Makes the directory of the control socket, and gives it to `identity` if it is root's. Without it the server

@@ -120,7 +120,8 @@ impl<'a> Launch<'a> {
             let grown = seed.grow(build).and_then(|grown| confine.apply().map(|()| grown));
             let mut shard = match grown {
                 Ok((shard, waker, told)) => {
-                    let _ = report.send(Ok((waker, told)));
+                    let thread_id = rustix::thread::gettid().as_raw_nonzero().get();
+                    let _ = report.send(Ok((thread_id, waker, told)));
                     shard
                 }
                 Err(failure) => {
@@ -132,9 +133,10 @@ impl<'a> Launch<'a> {
             shard.transport().summary()
         };
         let thread = self.keeper.spawn(format!("shard-{number}"), run)?;
-        let (waker, told) =
+        let (thread_id, waker, told) =
             reported.recv().map_err(|_| Failure::Shard(format!("shard {number}")))??;
-        self.shards.push(RunningShard { core, waker, counters, questions, change, thread });
+        let shard = RunningShard { core, thread_id, waker, counters, questions, change, thread };
+        self.shards.push(shard);
         Ok(told)
     }
 

@@ -54,6 +54,8 @@ pub struct Server {
 /// A shard on its thread.
 struct RunningShard {
     core: usize,
+    /// What the kernel calls its thread.
+    thread_id: i32,
     waker: Waker,
     counters: Arc<Counters>,
     questions: Sender<Question>,
@@ -154,6 +156,7 @@ impl Server {
     pub fn observer(&self) -> Observer {
         let observed = |shard: &RunningShard| ObservedShard {
             core: shard.core,
+            thread_id: shard.thread_id,
             counters: Arc::clone(&shard.counters),
             questions: shard.questions.clone(),
             waker: shard.waker.clone(),

@@ -107,7 +107,15 @@ mod tests {
                 String::new()
             });
             let counters = Arc::new(Counters::default());
-            RunningShard { core, waker: Waker::new().unwrap(), counters, questions, change, thread }
+            RunningShard {
+                core,
+                thread_id: 0,
+                waker: Waker::new().unwrap(),
+                counters,
+                questions,
+                change,
+                thread,
+            }
         };
         let shards = runs.into_iter().enumerate().map(shard).collect();
         Server {

@@ -100,6 +100,8 @@ fn prometheus_reads_them_and_they_are_what_happened() {
         assert!((counted - f64::from(count)).abs() < 0.5, "{name} {label} {value}: {counted}");
     }
     assert!(sum("pagewire_connections_by_state", "state", "estab") >= 1.0);
+    let is_there = |name| samples.iter().any(|sample| sample["name"] == name);
+    assert!(is_there("pagewire_major_page_faults_total"));
     assert!(sum("pagewire_connection_rtt_seconds", "percentile", "99") > 0.0);
     assert!(sum("pagewire_start_time_seconds", "", "") > 1.7e9);
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream},
+    thread,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ pub struct Client {
     stream: TcpStream,
     /// Received and not yet used.
     buffer: Vec<u8>,
+    pause: Duration,
 }
 
 impl Client {
@@ -26,7 +28,13 @@ impl Client {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self { stream, buffer: Vec::new(), pause: Duration::ZERO })
+    }
+
+    /// From now on waits before it takes anything, and lets little wait for it.
+    pub fn pause_between_reads(&mut self, pause: Duration) {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&self.stream, 64 << 10).unwrap();
+        self.pause = pause;
     }
 
     /// Opens `count` connections to `server`, one after another.
@@ -73,6 +81,7 @@ impl Client {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut bytes = [0; 16 * 1024];
+        thread::sleep(self.pause);
         match self.stream.read(&mut bytes)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             count => {

@@ -3,6 +3,7 @@
 //! These tests need root: without it they say that they are skipped, and fail where `CI` is set.
 
 mod client;
+mod cold;
 mod detach;
 mod examples;
 mod hopping;

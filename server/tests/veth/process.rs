@@ -25,9 +25,12 @@ pub struct Site {
 impl Site {
     pub fn new(files: &[(&str, usize)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let content = |len: usize| (0..len).map(|index| (index * 31 + index / 251) as u8).collect();
+        let content = |name: &str, len: usize| {
+            let seed = name.bytes().map(usize::from).sum::<usize>();
+            (seed..seed + len).map(|index| (index * 31 + index / 251) as u8).collect()
+        };
         let files: BTreeMap<String, Vec<u8>> =
-            files.iter().map(|&(name, len)| (name.to_owned(), content(len))).collect();
+            files.iter().map(|&(name, len)| (name.to_owned(), content(name, len))).collect();
         for (name, bytes) in &files {
             fs::write(directory.path().join(name), bytes).unwrap();
         }

@@ -1,6 +1,16 @@
 //! Asking whether bytes of a mapped file are in memory, and having them there.
 
-use std::{fs::File, io::ErrorKind, num::NonZeroU64, ops::Range, os::unix::fs::FileExt};
+use std::{
+    fs::File,
+    io::ErrorKind,
+    num::NonZeroU64,
+    ops::Range,
+    os::unix::fs::FileExt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use rustix::fs::Advice;
 
@@ -18,13 +28,32 @@ const PRESENT: u64 = 1 << 63;
 /// This process's page table, as the kernel shows it to the process itself.
 #[derive(Debug)]
 pub(super) struct PageMap {
-    /// Nothing where /proc is not mounted: then it knows of no page.
+    /// Nothing where /proc is not mounted, or hidden from us: then it knows of no page.
     file: Option<File>,
+    /// The kernel does not fill it when asked to (before 5.14), so what is not in it may be in memory.
+    is_incomplete: AtomicBool,
+}
+
+/// Opens the process's page table, by which residency is asked. To be called by a process that is about to
+/// become another user: the kernel then keeps it from the process (`PR_SET_DUMPABLE` in prctl(2)), and helpers
+/// would have to look at everything.
+pub fn open_page_map() {
+    PageMap::shared();
 }
 
 impl PageMap {
-    pub(super) fn open() -> Self {
-        Self { file: File::open("/proc/self/pagemap").ok() }
+    /// That of the process, opened once.
+    pub(super) fn shared() -> &'static Self {
+        static SHARED: OnceLock<PageMap> = OnceLock::new();
+        SHARED.get_or_init(|| Self {
+            file: File::open("/proc/self/pagemap").ok(),
+            is_incomplete: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether it tells of all pages that helpers have brought in.
+    pub(super) fn is_complete(&self) -> bool {
+        self.file.is_some() && !self.is_incomplete.load(Ordering::Relaxed)
     }
 
     /// Whether all pages of a range of a mapped object are in memory and in our page table. No may
@@ -40,12 +69,24 @@ impl PageMap {
     }
 }
 
+/// What there was to do to have a range in memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Found {
+    /// Nothing.
+    Resident,
+    /// Some of it was not in memory, or not in the page table.
+    Absent,
+}
+
 /// Brings a range into memory and into the mapping. Blocks.
 ///
 /// The disk is waited for by reading: to wait in a page fault is to keep others waiting for the lock of
 /// the address space. Then only the page table is left to be filled.
-pub(crate) fn populate(object: &FileObject, range: Range<u64>) -> Result<(), CloseReason> {
-    let Some((descriptor, mapping)) = object.mapped() else { return Ok(()) };
+pub(crate) fn populate(object: &FileObject, range: Range<u64>) -> Result<Found, CloseReason> {
+    let Some((descriptor, mapping)) = object.mapped() else { return Ok(Found::Resident) };
+    if PageMap::shared().holds(object, &range) && !object.is_damaged() {
+        return Ok(Found::Resident);
+    }
     let len = range.end - range.start;
     // Asked for at once, the disk sees few large reads.
     let whole = NonZeroU64::new(len);
@@ -54,8 +95,12 @@ pub(crate) fn populate(object: &FileObject, range: Range<u64>) -> Result<(), Clo
     match mapping.populate(range.start as usize, len as usize) {
         Ok(()) if object.is_damaged() => Err(CloseReason::ContentChanged),
         Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Err(fault(object)),
-        // Any other error: a kernel before 5.14, or one short of memory for page tables.
-        _ => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            PageMap::shared().is_incomplete.store(true, Ordering::Relaxed);
+            Ok(Found::Absent)
+        }
+        // Any other error: a kernel short of memory for page tables.
+        _ => Ok(Found::Absent),
     }
 }
 
@@ -96,9 +141,10 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&vec![7; 900_000]).unwrap();
         let object = FileObject::load(file.reopen().unwrap()).unwrap();
-        let map = PageMap::open();
+        let map = PageMap::shared();
         assert!(!map.holds(&object, &(0..900_000)));
-        populate(&object, 0..500_000).unwrap();
+        assert_eq!(populate(&object, 0..500_000), Ok(Found::Absent));
+        assert_eq!(populate(&object, 0..500_000), Ok(Found::Resident));
         assert!(map.holds(&object, &(0..500_000)));
         assert!(!map.holds(&object, &(0..900_000)));
         file.as_file().set_len(300_000).unwrap();

@@ -10,11 +10,14 @@
 //! - A window seen to be resident within the last second is trusted: the kernel rarely takes pages so
 //!   recently used. One that is in use is looked after by a helper before that second is over.
 //! - A window whose pages are all in the page table is resident. Who looks needs the lock of the address
-//!   space, which may be held for long while helpers map what they read; and where windows have to be read,
-//!   others are about to lose their memory, those first that were not used for long. So a core looks only
-//!   while helpers have nothing to do, and not within a second of such a window.
-//! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`),
-//!   and one window more ahead of need. A cut file is found by the helper as EFAULT, never as a signal.
+//!   space, for which helpers that map what they read may have to be waited for. So a core looks at whole
+//!   windows only while helpers have nothing to do.
+//! - Where windows have to be read, others are about to lose their memory; with little of it and a quick disk
+//!   that does not take a second. For a second after such a window, and for longer after one in use was found
+//!   to have lost pages, nothing is trusted: a core looks at the pages that it is about to send, which are few.
+//! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`), and
+//!   more of them ahead of need ([`read_ahead`](super::read_ahead)). A cut file is found by the helper as
+//!   EFAULT, never as a signal.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map},
@@ -28,7 +31,8 @@ use pagewire_driver::{Instant, Waker};
 
 use super::{
     DiskPool,
-    populate::{PageMap, populate},
+    populate::{Found, PageMap, populate},
+    read_ahead::{Arrival, ReadAhead},
 };
 use crate::{CloseReason, ConnectionId, FileObject};
 
@@ -41,11 +45,24 @@ const TRUST: Duration = Duration::from_secs(1);
 /// After how long a window in use is looked after, so that it is trusted further.
 const RENEW: Duration = Duration::from_millis(500);
 
+/// How long only what is seen is trusted, after a window had to be read, or had lost pages.
+const CAREFUL_AFTER_MISS: Duration = TRUST;
+const CAREFUL_AFTER_LOSS: Duration = Duration::from_secs(10);
+
+/// Most bytes that are looked at then: more than a connection sends in its turn, as a rule.
+const LOOK: u64 = 128 << 10;
+
 /// How soon a request that found the helpers' queue full is tried again.
 const RETRY: Duration = Duration::from_millis(1);
 
 /// Most windows that helpers work on for one core; more wait in line.
 const IN_FLIGHT_MAX: usize = 256;
+
+/// The same where the next in line is ahead of need: so many do not hold up what is needed.
+const AHEAD_IN_FLIGHT_MAX: usize = 16;
+
+/// Most windows that are requested ahead of need and not there yet, of all transfers of one core.
+const AHEAD_MAX: usize = 64;
 
 /// Windows whose answer is remembered. A power of two.
 const REMEMBERED: usize = 4_096;
@@ -53,7 +70,7 @@ const REMEMBERED: usize = 4_096;
 /// May the bytes be read now?
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Answer {
-    /// Those up to `end` (at least one, at most the object's length) may, for a second or so.
+    /// Those up to `end` (at least one, at most the object's length) may, for now.
     Resident {
         /// Offset in the object.
         end: u64,
@@ -74,12 +91,16 @@ pub(crate) struct Completion {
 /// What one core has asked.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ResidencyCounters {
-    /// Windows looked up in the page table.
+    /// Windows, or pieces of them, looked up in the page table.
     pub looked_up: u64,
     /// Windows that a connection had to wait for.
     pub waited: u64,
-    /// Windows requested ahead of need, or again before their time was over.
+    /// Windows requested ahead of need.
     pub ahead: u64,
+    /// Windows looked after again before their time was over.
+    pub renewed: u64,
+    /// Those among them that had lost pages.
+    pub lost: u64,
     /// Requests that found the helpers' queue full and had to be tried again.
     pub queue_full: u64,
     /// Windows that could not be read, or whose file had changed.
@@ -104,10 +125,23 @@ impl Key {
     }
 }
 
+/// Why a window is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Why {
+    /// A connection waits for it.
+    Needed(ConnectionId),
+    /// It is to be trusted further.
+    Renewal,
+    /// It will be needed.
+    Ahead,
+}
+
 /// A window that has been asked for and not been answered.
 #[derive(Debug)]
 struct Wanted {
     object: Arc<FileObject>,
+    /// Why it was asked for at first.
+    why: Why,
     waiting: Vec<ConnectionId>,
 }
 
@@ -115,7 +149,7 @@ struct Wanted {
 #[derive(Debug)]
 struct Populated {
     key: Key,
-    result: Result<(), CloseReason>,
+    result: Result<Found, CloseReason>,
 }
 
 /// One core's questions about residency.
@@ -125,15 +159,20 @@ pub(crate) struct Residency {
     waker: Waker,
     answers: (Sender<Populated>, Receiver<Populated>),
     wanted: HashMap<Key, Wanted>,
-    /// Wanted, but not yet given to a helper; oldest first.
-    in_line: VecDeque<Key>,
+    /// Wanted, but not yet given to a helper: what is needed, and after that what will be.
+    needed: VecDeque<Key>,
+    ahead: VecDeque<Key>,
+    /// How many helpers have.
     in_flight: usize,
+    /// How many were asked for ahead of need.
+    wanted_ahead: usize,
     ready: VecDeque<Completion>,
     /// Direct-mapped: which windows were seen to be resident, and when.
     remembered: Vec<(Key, Instant)>,
-    page_map: PageMap,
-    /// When a connection last had to wait for a window.
-    missed: Option<Instant>,
+    /// Until when only what is seen is trusted.
+    careful_until: Instant,
+    read_ahead: ReadAhead,
+    page_map: &'static PageMap,
     counters: ResidencyCounters,
 }
 
@@ -145,12 +184,15 @@ impl Residency {
             waker,
             answers: bounded(IN_FLIGHT_MAX),
             wanted: HashMap::new(),
-            in_line: VecDeque::new(),
+            needed: VecDeque::new(),
+            ahead: VecDeque::new(),
             in_flight: 0,
+            wanted_ahead: 0,
             ready: VecDeque::new(),
             remembered: vec![(Key::default(), Instant::ZERO); REMEMBERED],
-            page_map: PageMap::open(),
-            missed: None,
+            careful_until: Instant::ZERO,
+            read_ahead: ReadAhead::new(),
+            page_map: PageMap::shared(),
             counters: ResidencyCounters::default(),
         }
     }
@@ -169,33 +211,90 @@ impl Residency {
             return Answer::Resident { end: object.len() };
         }
         let key = Key::of(object, bytes.start);
-        let end = key.range(object).end;
-        let resident = self.is_resident(now, key, object);
-        if !resident {
-            self.missed = Some(now);
-            self.want(key, object, Some(id));
+        let resident = self.resident_from(now, key, object, bytes.start);
+        let arrival = match resident {
+            Some(_) => Arrival::InTime,
+            None if self.wanted.contains_key(&key) => Arrival::TooSoon,
+            None => Arrival::Missing,
+        };
+        if resident.is_none() {
+            self.be_careful(now + CAREFUL_AFTER_MISS);
+            self.want(key, object, Why::Needed(id));
         }
-        if end < bytes.end {
-            let next = Key::of(object, end);
+        if key.range(object).end < bytes.end {
+            self.look_ahead(now, id, key, object, arrival, bytes.end);
+        }
+        resident.map_or(Answer::Pending, |end| Answer::Resident { end })
+    }
+
+    /// Up to where bytes of a window from `start` on are resident; none if already the first are not.
+    fn resident_from(
+        &mut self,
+        now: Instant,
+        key: Key,
+        object: &Arc<FileObject>,
+        start: u64,
+    ) -> Option<u64> {
+        let end = key.range(object).end;
+        if now >= self.careful_until || !self.page_map.is_complete() {
+            return self.is_resident(now, key, object).then_some(end);
+        }
+        if self.seen(now, key).is_some_and(|age| age >= RENEW) && !self.wanted.contains_key(&key) {
+            self.want(key, object, Why::Renewal);
+        }
+        let end = end.min(start + LOOK);
+        self.counters.looked_up += 1;
+        self.page_map.holds(object, &(start..end)).then_some(end)
+    }
+
+    fn be_careful(&mut self, until: Instant) {
+        self.careful_until = self.careful_until.max(until);
+    }
+
+    /// Requests what will be needed next, up to `end`.
+    fn look_ahead(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        here: Key,
+        object: &Arc<FileObject>,
+        arrival: Arrival,
+        end: u64,
+    ) {
+        let windows = self.read_ahead.arrive(id, here.serial, here.window, arrival);
+        let last = (here.window + windows).min((end - 1) / WINDOW);
+        for window in here.window + 1..=last {
+            let next = Key { window, ..here };
+            if self.wanted_ahead >= AHEAD_MAX {
+                return;
+            }
             if !self.wanted.contains_key(&next) && !self.is_resident(now, next, object) {
-                self.want(next, object, None);
+                self.want(next, object, Why::Ahead);
             }
         }
-        if resident { Answer::Resident { end } } else { Answer::Pending }
     }
 
     /// The next connection whose wait is over.
     pub(crate) fn completed(&mut self, now: Instant) -> Option<Completion> {
-        if self.in_flight == 0 && self.in_line.is_empty() && self.ready.is_empty() {
+        let waits = !self.needed.is_empty() || !self.ahead.is_empty();
+        if self.in_flight == 0 && !waits && self.ready.is_empty() {
             return None;
         }
         while let Ok(Populated { key, result }) = self.answers.1.try_recv() {
             self.in_flight -= 1;
-            let Some(Wanted { waiting, .. }) = self.wanted.remove(&key) else { continue };
+            let Some(Wanted { why, waiting, .. }) = self.wanted.remove(&key) else { continue };
+            self.wanted_ahead -= usize::from(why == Why::Ahead);
             match result {
-                Ok(()) => self.remembered[place(key)] = (key, now),
+                Ok(found) => {
+                    if found == Found::Absent && self.seen(now, key).is_some() {
+                        self.counters.lost += 1;
+                        self.be_careful(now + CAREFUL_AFTER_LOSS);
+                    }
+                    self.remembered[place(key)] = (key, now);
+                }
                 Err(_) => self.counters.failed += 1,
             }
+            let result = result.map(|_| ());
             self.ready.extend(waiting.into_iter().map(|id| Completion { id, result }));
         }
         self.hand_out();
@@ -208,23 +307,29 @@ impl Residency {
             return Some(now);
         }
         // With work in flight an answer comes and wakes the core.
-        (!self.in_line.is_empty() && self.in_flight == 0).then(|| now + RETRY)
+        let waits = !self.needed.is_empty() || !self.ahead.is_empty();
+        (waits && self.in_flight == 0).then(|| now + RETRY)
     }
 
     pub(crate) fn counters(&self) -> ResidencyCounters {
         self.counters
     }
 
-    fn is_resident(&mut self, now: Instant, key: Key, object: &Arc<FileObject>) -> bool {
+    /// How long ago a window was seen to be resident, if that is to be trusted as a rule.
+    fn seen(&self, now: Instant, key: Key) -> Option<Duration> {
         let (remembered, at) = self.remembered[place(key)];
         // An `at` in the future is of another clock.
-        if remembered == key && at <= now && now - at < TRUST {
-            if now - at >= RENEW && !self.wanted.contains_key(&key) {
-                self.want(key, object, None);
+        (remembered == key && at <= now && now - at < TRUST).then(|| now - at)
+    }
+
+    fn is_resident(&mut self, now: Instant, key: Key, object: &Arc<FileObject>) -> bool {
+        if let Some(age) = self.seen(now, key) {
+            if age >= RENEW && !self.wanted.contains_key(&key) {
+                self.want(key, object, Why::Renewal);
             }
             return true;
         }
-        if !self.pool.is_idle() || self.missed.is_some_and(|at| now.since(at) < TRUST) {
+        if !self.pool.is_idle() || now < self.careful_until {
             return false;
         }
         self.counters.looked_up += 1;
@@ -235,33 +340,53 @@ impl Residency {
         resident
     }
 
-    /// Has a window populated, for `id` or ahead of need.
-    fn want(&mut self, key: Key, object: &Arc<FileObject>, id: Option<ConnectionId>) {
-        match self.wanted.entry(key) {
-            hash_map::Entry::Occupied(mut entry) => {
+    /// Has a window populated.
+    fn want(&mut self, key: Key, object: &Arc<FileObject>, why: Why) {
+        match (self.wanted.entry(key), why) {
+            (hash_map::Entry::Occupied(mut entry), Why::Needed(id)) => {
                 let waiting = &mut entry.get_mut().waiting;
-                waiting.extend(id.filter(|id| !waiting.contains(id)));
-            }
-            hash_map::Entry::Vacant(entry) => {
-                let waiting = Vec::from_iter(id);
-                entry.insert(Wanted { object: Arc::clone(object), waiting });
-                // Who waits now goes before what is only requested ahead.
-                if id.is_some() {
-                    self.counters.waited += 1;
-                    self.in_line.push_front(key);
-                } else {
-                    self.counters.ahead += 1;
-                    self.in_line.push_back(key);
+                if !waiting.contains(&id) {
+                    waiting.push(id);
                 }
-                self.hand_out();
+                if let Some(at) = self.ahead.iter().position(|it| *it == key) {
+                    self.ahead.remove(at);
+                    self.needed.push_back(key);
+                }
+            }
+            (hash_map::Entry::Occupied(_), _) => {}
+            (hash_map::Entry::Vacant(entry), _) => {
+                let (object, mut waiting) = (Arc::clone(object), Vec::new());
+                match why {
+                    Why::Needed(id) => {
+                        waiting.push(id);
+                        self.counters.waited += 1;
+                        self.needed.push_back(key);
+                    }
+                    Why::Renewal => {
+                        self.counters.renewed += 1;
+                        self.needed.push_back(key);
+                    }
+                    Why::Ahead => {
+                        self.counters.ahead += 1;
+                        self.wanted_ahead += 1;
+                        self.ahead.push_back(key);
+                    }
+                }
+                entry.insert(Wanted { object, why, waiting });
             }
         }
+        self.hand_out();
     }
 
     /// Gives helpers what is in line, as far as they take it.
     fn hand_out(&mut self) {
         while self.in_flight < IN_FLIGHT_MAX {
-            let Some(&key) = self.in_line.front() else { return };
+            let line = match self.needed.is_empty() {
+                false => &mut self.needed,
+                true if self.in_flight < AHEAD_IN_FLIGHT_MAX => &mut self.ahead,
+                true => return,
+            };
+            let Some(&key) = line.front() else { return };
             if let Some(Wanted { object, .. }) = self.wanted.get(&key) {
                 let (object, answers) = (Arc::clone(object), self.answers.0.clone());
                 let waker = self.waker.clone();
@@ -277,7 +402,7 @@ impl Residency {
                 }
                 self.in_flight += 1;
             }
-            self.in_line.pop_front();
+            line.pop_front();
         }
     }
 }

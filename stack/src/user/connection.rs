@@ -97,10 +97,8 @@ pub struct Connection {
     pub phase: Phase,
     /// What there is to send.
     pub tx: TxMap,
-    /// Offset in the stream up to which file bytes are known to be in memory.
-    pub resident_end: u64,
-    /// Whether a helper has been asked for the bytes behind that.
-    pub awaits_disk: bool,
+    /// Offset in the stream from which on a helper has been asked for bytes; the largest number if none has.
+    pub disk_awaited_at: u64,
     /// Received bytes that the caller has not consumed, if there are any.
     pub head: Option<Box<Head>>,
     /// Whether more bytes wait in the socket for room in `head`.
@@ -191,8 +189,7 @@ impl Connection {
             hash: 0,
             phase: Phase::Vacant,
             tx: TxMap::default(),
-            resident_end: 0,
-            awaits_disk: false,
+            disk_awaited_at: u64::MAX,
             head: None,
             holds_back: false,
             peer_closed: false,

@@ -4,7 +4,7 @@
 //! and sends again, its sender decides, and `segments` makes frames of it. Frames are counted before anything
 //! is taken for sent.
 
-use std::cell::Cell;
+use std::{cell::Cell, ops::Range};
 
 use pagewire_driver::{Flush, Instant, Port};
 use smoltcp::socket::tcp::{CongestionControl, Socket};
@@ -26,6 +26,15 @@ thread_local! {
     /// The timestamp that sockets send (RFC 7323). smoltcp asks a plain function for it, so each turn
     /// leaves it here.
     static TIMESTAMP: Cell<u32> = const { Cell::new(0) };
+}
+
+/// What bytes are wanted for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reading {
+    /// To be sent for the first time: what follows them is wanted next.
+    On,
+    /// To be sent again.
+    Again,
 }
 
 /// How a connection's turn ended.
@@ -133,6 +142,11 @@ impl<P: Port> UserStack<P> {
             }
             let used = match connection.sender.next(now, ready) {
                 Chance::Fresh { len } => self.send_fresh(now, slot, len, most),
+                Chance::Again { offset, len, .. }
+                    if !self.may_send_again(now, slot, offset, len) =>
+                {
+                    break;
+                }
                 Chance::Again { offset, len, cause } => {
                     self.send_again(now, slot, (offset, len, cause), most)
                 }
@@ -160,7 +174,7 @@ impl<P: Port> UserStack<P> {
     }
 
     /// How many bytes that were never sent can be sent without waiting for the disk: all there are, or
-    /// whole segments.
+    /// whole segments. Asked for every turn, for what is in memory now may not be so later.
     fn ready_bytes(&mut self, now: Instant, slot: u32, most: usize) -> u64 {
         let connection = &self.connections[slot as usize];
         let (offset, unsent) = (connection.tx.enqueued(), connection.tx.unqueued());
@@ -169,15 +183,9 @@ impl<P: Port> UserStack<P> {
         }
         let mss = u64::from(connection.sender.mss());
         let wanted = offset + unsent.min(mss * most as u64);
-        while self.connections[slot as usize].resident_end < wanted {
-            let from = self.connections[slot as usize].resident_end.max(offset);
-            if !self.make_resident(now, slot, from) {
-                break;
-            }
-        }
-        let connection = &mut self.connections[slot as usize];
-        let ready = connection.resident_end.saturating_sub(offset);
+        let ready = self.make_resident(now, slot, offset..wanted, Reading::On) - offset;
         if ready > 0 {
+            let connection = &mut self.connections[slot as usize];
             connection.unacknowledged_since.set_first(now);
         }
         if ready >= unsent { unsent } else { ready - ready % mss }
@@ -244,6 +252,13 @@ impl<P: Port> UserStack<P> {
         numbers.receive_next == numbers.receive_told
     }
 
+    /// Whether a stretch can be sent again without waiting for the disk: since it was sent first, its pages
+    /// may have been given to others.
+    fn may_send_again(&mut self, now: Instant, slot: u32, offset: u64, len: u32) -> bool {
+        let end = (offset + u64::from(len)).min(self.connections[slot as usize].tx.submitted());
+        self.make_resident(now, slot, offset..end, Reading::Again) >= end
+    }
+
     /// Sends a stretch again that its sender wants. Returns how many segments that were; zero if there are
     /// no frames for it.
     fn send_again(
@@ -290,33 +305,43 @@ impl<P: Port> UserStack<P> {
         }
     }
 
-    /// Makes sure that the byte at `offset` can be had without waiting for the disk. False if it
-    /// cannot yet; the connection becomes ready again when it can.
-    fn make_resident(&mut self, now: Instant, slot: u32, offset: u64) -> bool {
+    /// Sees to it that the bytes of the stream that are `wanted` can be had without waiting for the disk,
+    /// and returns up to where they can. If that is less, the connection becomes ready again when more can.
+    fn make_resident(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        wanted: Range<u64>,
+        reading: Reading,
+    ) -> u64 {
         let connection = &mut self.connections[slot as usize];
-        if connection.awaits_disk {
-            return false;
-        }
-        let Some((range, start)) = connection.tx.file_at(offset) else {
-            connection.resident_end = connection.tx.end_of_bytes(offset);
-            return true;
-        };
-        let range_end = range.start + range.len;
-        if range_end > range.object.len() {
-            self.abort(slot, CloseReason::ContentChanged);
-            return false;
-        }
-        let id = crate::ConnectionId { slot, generation: connection.generation };
-        match self.residency.request(now, id, &range.object, start..range_end) {
-            Answer::Resident { end } => {
-                connection.resident_end = offset + end.min(range_end) - start;
-                true
+        let mut at = wanted.start;
+        while at < wanted.end.min(connection.disk_awaited_at) {
+            let Some((range, start)) = connection.tx.file_at(at) else {
+                let end = connection.tx.end_of_bytes(at);
+                if end <= at {
+                    // Outside the map: whoever gathers it finds that out.
+                    return wanted.end;
+                }
+                at = end;
+                continue;
+            };
+            let range_end = range.start + range.len;
+            if range_end > range.object.len() {
+                self.abort(slot, CloseReason::ContentChanged);
+                break;
             }
-            Answer::Pending => {
-                connection.awaits_disk = true;
-                false
+            let id = crate::ConnectionId { slot, generation: connection.generation };
+            let end = match reading {
+                Reading::On => range_end,
+                Reading::Again => range_end.min(start + wanted.end - at),
+            };
+            match self.residency.request(now, id, &range.object, start..end) {
+                Answer::Resident { end } => at += end.min(range_end) - start,
+                Answer::Pending => connection.disk_awaited_at = at,
             }
         }
+        at
     }
 
     /// Takes the helpers' answers.
@@ -324,10 +349,12 @@ impl<P: Port> UserStack<P> {
         while let Some(completion) = self.residency.completed(now) {
             let Some(slot) = self.slot_of(completion.id) else { continue };
             let connection = &mut self.connections[slot as usize];
-            match (std::mem::take(&mut connection.awaits_disk), completion.result) {
-                (true, Ok(())) => self.mark_ready(slot),
-                (true, Err(reason)) => self.abort(slot, reason),
-                (false, _) => {}
+            if std::mem::replace(&mut connection.disk_awaited_at, u64::MAX) == u64::MAX {
+                continue;
+            }
+            match completion.result {
+                Ok(()) => self.mark_ready(slot),
+                Err(reason) => self.abort(slot, reason),
             }
         }
     }

@@ -12,12 +12,14 @@
 //! - `config`: what can be chosen, and why.
 //! - `build`: makes namespaces, wires, addresses and routes.
 //! - `link`: the emulator of a bad network between them.
+//! - `memory_group`: how little memory a server may be given there.
 //! - `host`: what is shared with the rest of the machine: the lock, the owners, one setting.
 
 mod build;
 mod config;
 mod host;
 mod link;
+mod memory_group;
 
 use std::{
     io,
@@ -31,6 +33,7 @@ use std::{
 pub use config::{Addressing, LabConfig, Prefix, Switch};
 use link::Link;
 pub use link::{EmulateConfig, emulate};
+pub use memory_group::MemoryGroup;
 use nix::{
     sched::{CloneFlags, setns},
     sys::signal::{Signal, kill},

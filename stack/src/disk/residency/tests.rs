@@ -20,6 +20,19 @@ fn object_of(len: usize) -> (tempfile::NamedTempFile, Arc<FileObject>) {
     (file, object)
 }
 
+/// One that is all holes, and so costs no disk.
+fn sparse_of(len: u64) -> Arc<FileObject> {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(len).unwrap();
+    FileObject::load(file).unwrap()
+}
+
+/// A connection, and two windows of which it wants the first now.
+fn pair_of_windows(slot: u32) -> (ConnectionId, Range<u64>) {
+    let start = u64::from(slot) * 2 * WINDOW;
+    (ConnectionId { slot, ..ID }, start..start + 2 * WINDOW)
+}
+
 fn evict(file: &tempfile::NamedTempFile) {
     rustix::fs::fadvise(file.as_file(), 0, None, Advice::DontNeed).unwrap();
 }
@@ -62,15 +75,124 @@ fn a_window_is_trusted_for_a_second_and_longer_while_it_is_in_use() {
     assert_eq!(residency.request(second(1), ID, &object, 0..100_000), Answer::Pending);
     completion(&mut residency, &waker, second(1)).result.unwrap();
     settle(&mut residency, &pool, second(1));
-    // At 1.6 s it is looked after, so it is trusted until 2.6 s.
-    for (now, ahead) in [(1_000, 0), (1_499, 0), (1_600, 1), (2_050, 1), (2_300, 2), (3_299, 3)] {
+    // Seen at 5 s. At 5.6 s it is looked after, so it is trusted until 6.6 s.
+    for (now, renewed) in [(5_000, 0), (5_499, 0), (5_600, 1), (6_050, 1), (6_300, 2), (7_299, 3)] {
         let now = Instant::from_millis(now);
         let answer = residency.request(now, ID, &object, 0..100_000);
         assert_eq!(answer, Answer::Resident { end: 100_000 });
-        assert_eq!(residency.counters().ahead, ahead);
+        assert_eq!(residency.counters().renewed, renewed);
         settle(&mut residency, &pool, now);
     }
-    assert_eq!((residency.counters().looked_up, residency.counters().waited), (1, 1));
+    let counters = residency.counters();
+    assert_eq!((counters.looked_up, counters.waited, counters.lost), (2, 1, 0));
+}
+
+#[test]
+fn after_a_window_in_use_has_lost_pages_only_what_is_seen_is_trusted() {
+    let (file, object) = object_of(100_000);
+    let pool = DiskPool::start(1, 8).unwrap();
+    let (mut residency, waker) = residency(&pool);
+    assert_eq!(residency.request(second(1), ID, &object, 0..100_000), Answer::Pending);
+    completion(&mut residency, &waker, second(1)).result.unwrap();
+    settle(&mut residency, &pool, second(1));
+    let answer = residency.request(second(5), ID, &object, 0..100_000);
+    assert_eq!(answer, Answer::Resident { end: 100_000 });
+    // The kernel takes the pages of what is cut off. What is there then are others.
+    file.as_file().set_len(0).unwrap();
+    file.as_file().set_len(100_000).unwrap();
+    let renewed_at = Instant::from_millis(5_600);
+    let answer = residency.request(renewed_at, ID, &object, 0..100_000);
+    assert_eq!(answer, Answer::Resident { end: 100_000 });
+    settle(&mut residency, &pool, renewed_at);
+    assert_eq!((residency.counters().renewed, residency.counters().lost), (1, 1));
+    let ask = |residency: &mut Residency, now| {
+        residency.request(Instant::from_millis(now), ID, &object, 0..100_000)
+    };
+    let looked_up = residency.counters().looked_up;
+    assert_eq!(ask(&mut residency, 5_610), Answer::Resident { end: 100_000 });
+    assert_eq!(residency.counters().looked_up, looked_up + 1);
+    file.as_file().set_len(0).unwrap();
+    file.as_file().set_len(100_000).unwrap();
+    assert_eq!(ask(&mut residency, 5_710), Answer::Pending);
+    completion(&mut residency, &waker, Instant::from_millis(5_710)).result.unwrap();
+    settle(&mut residency, &pool, Instant::from_millis(5_710));
+    // Long after that as before.
+    let later = 60_000;
+    assert_eq!(ask(&mut residency, later), Answer::Resident { end: 100_000 });
+    let looked_up = residency.counters().looked_up;
+    assert_eq!(ask(&mut residency, later + 100), Answer::Resident { end: 100_000 });
+    assert_eq!(residency.counters().looked_up, looked_up);
+}
+
+#[test]
+fn while_windows_have_to_be_read_few_pages_are_looked_at_at_once() {
+    let (_file, object) = object_of(1 << 20);
+    let pool = DiskPool::start(1, 8).unwrap();
+    let (mut residency, waker) = residency(&pool);
+    assert_eq!(residency.request(second(1), ID, &object, 0..1 << 20), Answer::Pending);
+    completion(&mut residency, &waker, second(1)).result.unwrap();
+    let now = second(1);
+    let answer = residency.request(now, ID, &object, 5_000..1 << 20);
+    assert_eq!(answer, Answer::Resident { end: 5_000 + LOOK });
+    let answer = residency.request(now, ID, &object, (1 << 20) - 9..1 << 20);
+    assert_eq!(answer, Answer::Resident { end: 1 << 20 });
+    settle(&mut residency, &pool, now);
+    let calm = second(1) + CAREFUL_AFTER_MISS;
+    let answer = residency.request(calm, ID, &object, 0..1 << 20);
+    assert_eq!(answer, Answer::Resident { end: 1 << 20 });
+}
+
+#[test]
+fn a_sender_that_outruns_the_disk_has_more_read_ahead_within_bounds() {
+    let object = sparse_of(24 << 20);
+    let pool = DiskPool::start(1, 256).unwrap();
+    // The only helper is held up: all that is read ahead comes too late.
+    let (go, gate) = bounded::<()>(0);
+    pool.submit(Box::new(move || assert!(gate.recv().is_err()))).unwrap();
+    let (mut residency, _waker) = residency(&pool);
+    for (window, wanted) in [(0, 2), (1, 4), (2, 7), (3, 12), (4, 13), (5, 14)] {
+        let range = window * WINDOW..24 << 20;
+        assert_eq!(residency.request(second(1), ID, &object, range.clone()), Answer::Pending);
+        assert_eq!(residency.request(second(1), ID, &object, range), Answer::Pending);
+        assert_eq!(residency.wanted.len(), wanted, "at {window}");
+    }
+    // One that jumps begins anew, and never looks beyond what it has been asked for.
+    let other = ConnectionId { slot: 7, ..ID };
+    residency.request(second(1), other, &object, 19 * WINDOW..24 << 20);
+    assert_eq!(residency.wanted.len(), 16);
+    residency.request(second(1), other, &object, 20 * WINDOW..20 * WINDOW + 9);
+    assert_eq!(residency.wanted.len(), 16);
+    let object = sparse_of(200 << 20);
+    for slot in 20..80 {
+        let (id, range) = pair_of_windows(slot);
+        assert_eq!(residency.request(second(1), id, &object, range), Answer::Pending);
+    }
+    assert_eq!(residency.wanted_ahead, AHEAD_MAX);
+    assert!(residency.in_flight <= IN_FLIGHT_MAX);
+    drop(go);
+}
+
+#[test]
+fn what_is_needed_goes_before_what_is_read_ahead() {
+    let pool = DiskPool::start(1, 256).unwrap();
+    let (go, gate) = bounded::<()>(0);
+    pool.submit(Box::new(move || assert!(gate.recv().is_err()))).unwrap();
+    let (mut residency, waker) = residency(&pool);
+    // So many ahead of need that the rest stays in line.
+    let object = sparse_of(200 << 20);
+    let slots = 20..20 + 2 * AHEAD_IN_FLIGHT_MAX as u32;
+    for (id, range) in slots.clone().map(pair_of_windows) {
+        residency.request(second(1), id, &object, range);
+    }
+    let (given, in_line) = (residency.in_flight, residency.ahead.len());
+    assert!(in_line > 0);
+    // What was only to be read ahead is needed now.
+    let (_, last) = pair_of_windows(slots.end - 1);
+    residency.request(second(1), ID, &object, last.end - 9..last.end);
+    assert_eq!((residency.in_flight, residency.ahead.len()), (given + 1, in_line - 1));
+    drop(go);
+    let told = (0..=slots.len()).map(|_| completion(&mut residency, &waker, second(1)).id);
+    assert_eq!(told.filter(|id| *id == ID).count(), 1);
 }
 
 #[test]
@@ -102,7 +224,7 @@ fn a_cold_file_is_read_by_a_helper() {
     let completion = completion(&mut residency, &waker, second(1));
     assert_eq!((completion.id, completion.result), (ID, Ok(())));
     let answer = residency.request(second(1), ID, &object, 5..200_000);
-    assert_eq!(answer, Answer::Resident { end: 200_000 });
+    assert_eq!(answer, Answer::Resident { end: 5 + LOOK });
     assert_eq!(residency.counters().waited, 1);
 }
 
@@ -113,12 +235,12 @@ fn a_large_file_goes_by_windows_with_the_next_one_requested_ahead() {
     assert_eq!(residency.request(second(1), ID, &object, 10..3 << 20), Answer::Pending);
     completion(&mut residency, &waker, second(1)).result.unwrap();
     let answer = residency.request(second(1), ID, &object, 10..3 << 20);
-    assert_eq!(answer, Answer::Resident { end: WINDOW });
+    assert_eq!(answer, Answer::Resident { end: 10 + LOOK });
     while residency.in_flight > 0 {
         assert!(residency.completed(second(1)).is_none());
     }
     let answer = residency.request(second(1), ID, &object, WINDOW..WINDOW + 9);
-    assert_eq!(answer, Answer::Resident { end: 2 * WINDOW });
+    assert_eq!(answer, Answer::Resident { end: WINDOW + LOOK });
     let counters = residency.counters();
     assert_eq!((counters.waited, counters.ahead), (1, 1));
 }

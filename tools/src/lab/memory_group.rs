@@ -3,11 +3,10 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Duration,
 };
-
-use crate::error::BenchError;
 
 /// Where the hierarchies are mounted as a rule, with the file that sets the limit.
 const HIERARCHIES: [(&str, &str); 2] =
@@ -22,29 +21,38 @@ pub struct MemoryGroup {
 
 impl MemoryGroup {
     /// Makes one that may use so many bytes.
-    pub fn new(limit_bytes: u64) -> Result<Self, BenchError> {
-        let error = BenchError::system("bound a server's memory by a control group");
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says, such as that there is no memory controller.
+    pub fn new(limit_bytes: u64) -> io::Result<Self> {
+        // Several in one process have different names.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         for (root, limit) in HIERARCHIES {
             let root = Path::new(root);
             // In v2 the root has to hand the controller down; where it cannot, the file is missing.
             let _ = fs::write(root.join("cgroup.subtree_control"), "+memory");
-            let path = root.join(format!("pagewire-cold-{}", std::process::id()));
+            let path = root.join(format!("pagewire-lab-{}-{number}", std::process::id()));
             if fs::create_dir(&path).is_err() {
                 continue;
             }
             let group = Self { root: root.to_owned(), path };
             if group.path.join(limit).exists() {
-                fs::write(group.path.join(limit), limit_bytes.to_string()).map_err(&error)?;
+                fs::write(group.path.join(limit), limit_bytes.to_string())?;
                 return Ok(group);
             }
         }
-        Err(error(io::Error::other("there is no memory controller that this user may use")))
+        Err(io::Error::other("there is no memory controller that this user may use"))
     }
 
     /// Puts a process into it. What it has used before is charged elsewhere.
-    pub fn add(&self, process: u32) -> Result<(), BenchError> {
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says, such as that the process has ended.
+    pub fn add(&self, process: u32) -> io::Result<()> {
         fs::write(self.path.join("cgroup.procs"), process.to_string())
-            .map_err(BenchError::system("put a server into its control group"))
     }
 
     /// Bytes of files that are in memory at its expense, if it tells.
