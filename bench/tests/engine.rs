@@ -24,8 +24,8 @@ fn come_and_go(connections: &str) -> (f64, f64) {
 
 #[test]
 fn many_connections_leave_the_memory_as_it_was() {
-    let (used, left) = come_and_go("40000");
-    assert!(used > 1_000.0, "{used}");
+    let (used, left) = come_and_go("60000");
+    assert!(used > 500.0, "{used}");
     assert!(left < used / 10.0, "{left} of {used}");
 }
 
@@ -33,6 +33,6 @@ fn many_connections_leave_the_memory_as_it_was() {
 #[ignore = "long: a million connections"]
 fn a_million_connections_leave_the_memory_as_it_was() {
     let (used, left) = come_and_go("1000000");
-    assert!(used > 1_000.0 && used < 2_560.0, "{used}");
+    assert!(used > 500.0 && used < 2_560.0, "{used}");
     assert!(left < used / 20.0, "{left} of {used}");
 }
