@@ -21,9 +21,8 @@ use super::{
     settle::Progress,
 };
 
-/// Option kinds (RFC 2018 section 3, RFC 7323 section 3.2).
+/// The option's kind (RFC 2018 section 3).
 const SACK: u8 = 5;
-const TIMESTAMPS: u8 = 8;
 
 impl Connection {
     /// Whether the segment brings just the bytes that come next, and there is room for them: at most `head`
@@ -86,8 +85,8 @@ impl SequenceState {
         self.window_spare = self.window_spare.saturating_add(len as u16);
     }
 
-    /// Puts what a packet of smoltcp's says of the peer's stream into the peer's numbers: its acknowledgement,
-    /// its SACK blocks, and the timestamp that it echoes.
+    /// Puts what a packet of smoltcp's says of the peer's stream into the peer's numbers: its acknowledgement
+    /// and its SACK blocks.
     pub fn say_passed(&self, packet: &mut [u8]) {
         let ip_len = if packet[0] >> 4 == 4 { 20 } else { 40 };
         let tcp = &mut packet[ip_len..];
@@ -109,12 +108,8 @@ impl SequenceState {
             };
             let kind = *kind;
             let Some((option, others)) = options.split_at_mut_checked(len) else { return };
-            match (kind, self.recent_timestamp) {
-                (SACK, _) => option[2..].chunks_exact_mut(4).for_each(add),
-                (TIMESTAMPS, Some(recent)) if len == 10 => {
-                    option[6..].copy_from_slice(&recent.to_be_bytes());
-                }
-                _ => {}
+            if kind == SACK {
+                option[2..].chunks_exact_mut(4).for_each(add);
             }
             options = others;
         }
@@ -176,26 +171,23 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgement_sack_blocks_and_echo_are_put_into_the_peers_numbers() {
+    fn acknowledgement_and_sack_blocks_are_put_into_the_peers_numbers() {
         for is_ipv6 in [false, true] {
             let (mut packet, tcp, len) = packet(is_ipv6, u32::MAX);
             let before = packet;
-            let recent_timestamp = Some(77);
-            let mut state = SequenceState { recent_timestamp, ..SequenceState::default() };
+            let mut state = SequenceState::default();
             state.say_passed(&mut packet[..len]);
             assert_eq!(packet, before, "nothing has passed");
             state.passed = 10;
             state.say_passed(&mut packet[..len]);
             assert_eq!(be32(&packet, tcp + 8), 9);
-            assert_eq!(be32(&packet, tcp + 28), 77);
             let blocks = [0, 4, 8, 12].map(|at| be32(&packet, tcp + 36 + at));
             assert_eq!(blocks, [266, 275, 4, 9]);
             let unchanged = |range: std::ops::Range<usize>| {
                 assert_eq!(packet[range.clone()], before[range]);
             };
             unchanged(0..tcp + 8);
-            unchanged(tcp + 12..tcp + 28);
-            unchanged(tcp + 32..tcp + 36);
+            unchanged(tcp + 12..tcp + 36);
         }
     }
 
