@@ -12,9 +12,10 @@
 //! - A window whose pages are all in the page table is resident. Who looks needs the lock of the address
 //!   space, for which helpers that map what they read may have to be waited for. So a core looks at whole
 //!   windows only while helpers have nothing to do.
-//! - Where windows have to be read, others are about to lose their memory; with little of it and a quick disk
-//!   that does not take a second. For a second after such a window, and for longer after one in use was found
-//!   to have lost pages, nothing is trusted: a core looks at the pages that it is about to send, which are few.
+//! - Where windows have to be read from the disk, others are about to lose their memory; with little of it and
+//!   a quick disk that does not take a second. For a second after such a window, and for longer after one in
+//!   use was found to have lost pages, only what was seen a moment ago is trusted: a core looks at the pages
+//!   that it is about to send, which are few.
 //! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`), and
 //!   more of them ahead of need ([`read_ahead`](super::read_ahead)). A cut file is found by the helper as
 //!   EFAULT, never as a signal.
@@ -49,8 +50,12 @@ const RENEW: Duration = Duration::from_millis(500);
 const CAREFUL_AFTER_MISS: Duration = TRUST;
 const CAREFUL_AFTER_LOSS: Duration = Duration::from_secs(10);
 
-/// Most bytes that are looked at then: more than a connection sends in its turn, as a rule.
-const LOOK: u64 = 128 << 10;
+/// Most bytes that are looked at then at once, and how long they are trusted after that.
+const LOOK: u64 = 256 << 10;
+const LOOK_TRUST: Duration = Duration::from_millis(5);
+
+/// Connections whose last look is remembered. A power of two.
+const LOOKS: usize = 1_024;
 
 /// How soon a request that found the helpers' queue full is tried again.
 const RETRY: Duration = Duration::from_millis(1);
@@ -125,6 +130,23 @@ impl Key {
     }
 }
 
+/// What was seen to be resident a moment ago.
+#[derive(Clone, Debug)]
+struct Look {
+    /// Of the object; zero is nobody's.
+    serial: u64,
+    range: Range<u64>,
+    at: Instant,
+}
+
+impl Look {
+    fn covers(&self, now: Instant, serial: u64, start: u64) -> bool {
+        // An `at` in the future is of another clock.
+        let is_recent = self.at <= now && now - self.at < LOOK_TRUST;
+        self.serial == serial && self.range.contains(&start) && is_recent
+    }
+}
+
 /// Why a window is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Why {
@@ -171,6 +193,8 @@ pub(crate) struct Residency {
     remembered: Vec<(Key, Instant)>,
     /// Until when only what is seen is trusted.
     careful_until: Instant,
+    /// What connections have seen last, by their slots.
+    looks: Vec<Look>,
     read_ahead: ReadAhead,
     page_map: &'static PageMap,
     counters: ResidencyCounters,
@@ -191,6 +215,7 @@ impl Residency {
             ready: VecDeque::new(),
             remembered: vec![(Key::default(), Instant::ZERO); REMEMBERED],
             careful_until: Instant::ZERO,
+            looks: vec![Look { serial: 0, range: 0..0, at: Instant::ZERO }; LOOKS],
             read_ahead: ReadAhead::new(),
             page_map: PageMap::shared(),
             counters: ResidencyCounters::default(),
@@ -211,14 +236,13 @@ impl Residency {
             return Answer::Resident { end: object.len() };
         }
         let key = Key::of(object, bytes.start);
-        let resident = self.resident_from(now, key, object, bytes.start);
+        let resident = self.resident_from(now, id, object, bytes.start);
         let arrival = match resident {
             Some(_) => Arrival::InTime,
             None if self.wanted.contains_key(&key) => Arrival::TooSoon,
             None => Arrival::Missing,
         };
         if resident.is_none() {
-            self.be_careful(now + CAREFUL_AFTER_MISS);
             self.want(key, object, Why::Needed(id));
         }
         if key.range(object).end < bytes.end {
@@ -231,10 +255,11 @@ impl Residency {
     fn resident_from(
         &mut self,
         now: Instant,
-        key: Key,
+        id: ConnectionId,
         object: &Arc<FileObject>,
         start: u64,
     ) -> Option<u64> {
+        let key = Key::of(object, start);
         let end = key.range(object).end;
         if now >= self.careful_until || !self.page_map.is_complete() {
             return self.is_resident(now, key, object).then_some(end);
@@ -242,9 +267,17 @@ impl Residency {
         if self.seen(now, key).is_some_and(|age| age >= RENEW) && !self.wanted.contains_key(&key) {
             self.want(key, object, Why::Renewal);
         }
-        let end = end.min(start + LOOK);
+        let look = &mut self.looks[id.slot as usize % LOOKS];
+        if look.covers(now, key.serial, start) {
+            return Some(look.range.end.min(end));
+        }
+        let range = start..end.min(start + LOOK);
         self.counters.looked_up += 1;
-        self.page_map.holds(object, &(start..end)).then_some(end)
+        let end = self.page_map.holds(object, &range).then_some(range.end);
+        if end.is_some() {
+            *look = Look { serial: key.serial, range, at: now };
+        }
+        end
     }
 
     fn be_careful(&mut self, until: Instant) {
@@ -286,9 +319,14 @@ impl Residency {
             self.wanted_ahead -= usize::from(why == Why::Ahead);
             match result {
                 Ok(found) => {
-                    if found == Found::Absent && self.seen(now, key).is_some() {
-                        self.counters.lost += 1;
-                        self.be_careful(now + CAREFUL_AFTER_LOSS);
+                    let was_seen = self.seen(now, key).is_some();
+                    match found {
+                        Found::Absent | Found::Unmapped if was_seen => {
+                            self.counters.lost += 1;
+                            self.be_careful(now + CAREFUL_AFTER_LOSS);
+                        }
+                        Found::Absent => self.be_careful(now + CAREFUL_AFTER_MISS),
+                        Found::Resident | Found::Unmapped => {}
                     }
                     self.remembered[place(key)] = (key, now);
                 }
