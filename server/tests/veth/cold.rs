@@ -122,9 +122,9 @@ fn no_core_waits_for_the_disk_for_a_user_without_rights_and_files_of_root() {
         if all == 0 {
             eprintln!("SKIPPED: temporary files are in memory here");
         }
-        // Without care it is hundreds. A core that loses its turn on a busy machine, between having looked at
-        // pages and copying them, may find one gone.
-        assert!(faults <= 4 && cores <= 4 << 12, "cores have waited for the disk");
+        // Without care it is some hundred pages of the hundred thousand. A core that loses its turn between
+        // having looked at pages and copying them may find some gone.
+        assert!(faults <= 40 && cores <= 40 << 12, "cores have waited for the disk");
         let counts = process.stop();
         assert_eq!(counts.of("finished"), counts.of("connections"), "{}", counts.text());
     }

@@ -2,20 +2,17 @@
 
 use std::{
     fs::File,
-    io::IoSliceMut,
+    io::ErrorKind,
     num::NonZeroU64,
     ops::Range,
-    os::{fd::BorrowedFd, unix::fs::FileExt},
+    os::unix::fs::FileExt,
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use rustix::{
-    fs::Advice,
-    io::{Errno, ReadWriteFlags},
-};
+use rustix::fs::Advice;
 
 use crate::{CloseReason, FileObject};
 
@@ -77,9 +74,7 @@ impl PageMap {
 pub(crate) enum Found {
     /// Nothing.
     Resident,
-    /// It was in memory, and only not in the page table.
-    Unmapped,
-    /// Some of it was not in memory, as far as the kernel tells.
+    /// Some of it was not in memory, or not in the page table.
     Absent,
 }
 
@@ -93,49 +88,41 @@ pub(crate) fn populate(object: &FileObject, range: Range<u64>) -> Result<Found, 
         return Ok(Found::Resident);
     }
     let len = range.end - range.start;
-    let found = read_through(object, descriptor, &range)?;
+    // Asked for at once, the disk sees few large reads.
+    let whole = NonZeroU64::new(len);
+    let _ = rustix::fs::fadvise(descriptor, range.start, whole, Advice::WillNeed);
+    read_through(object, range.clone())?;
     match mapping.populate(range.start as usize, len as usize) {
         Ok(()) if object.is_damaged() => Err(CloseReason::ContentChanged),
         Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Err(fault(object)),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             PageMap::shared().is_incomplete.store(true, Ordering::Relaxed);
-            Ok(found)
+            Ok(Found::Absent)
         }
         // Any other error: a kernel short of memory for page tables.
-        _ => Ok(found),
+        _ => Ok(Found::Absent),
     }
 }
 
 /// Reads a range for the sake of the page cache alone.
-fn read_through(
-    object: &FileObject,
-    descriptor: BorrowedFd<'_>,
-    range: &Range<u64>,
-) -> Result<Found, CloseReason> {
+fn read_through(object: &FileObject, range: Range<u64>) -> Result<(), CloseReason> {
+    let Some((descriptor, _)) = object.mapped() else { return Ok(()) };
+    let Ok(file) = descriptor.try_clone_to_owned() else {
+        return Err(CloseReason::ContentUnreadable);
+    };
+    let file = File::from(file);
     let mut scratch = vec![0; 64 << 10];
-    let (mut at, mut found) = (range.start, Found::Unmapped);
+    let mut at = range.start;
     while at < range.end {
-        let left = range.end - at;
-        let flags = match found {
-            Found::Unmapped => ReadWriteFlags::NOWAIT,
-            _ => ReadWriteFlags::empty(),
-        };
-        let buffer = scratch.len().min(left as usize);
-        let buffer = &mut [IoSliceMut::new(&mut scratch[..buffer])];
-        match rustix::io::preadv2(descriptor, buffer, at, flags) {
+        let len = scratch.len().min((range.end - at) as usize);
+        match file.read_at(&mut scratch[..len], at) {
             Ok(0) => return Err(CloseReason::ContentChanged),
             Ok(read) => at += read as u64,
-            Err(Errno::INTR) => {}
-            Err(_) if found == Found::Unmapped => {
-                found = Found::Absent;
-                // Asked for at once, the disk sees few large reads.
-                let rest = NonZeroU64::new(left);
-                let _ = rustix::fs::fadvise(descriptor, at, rest, Advice::WillNeed);
-            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return Err(fault(object)),
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Why bytes could not be read.
@@ -156,7 +143,7 @@ mod tests {
         let object = FileObject::load(file.reopen().unwrap()).unwrap();
         let map = PageMap::shared();
         assert!(!map.holds(&object, &(0..900_000)));
-        assert_eq!(populate(&object, 0..500_000), Ok(Found::Unmapped));
+        assert_eq!(populate(&object, 0..500_000), Ok(Found::Absent));
         assert_eq!(populate(&object, 0..500_000), Ok(Found::Resident));
         assert!(map.holds(&object, &(0..500_000)));
         assert!(!map.holds(&object, &(0..900_000)));
@@ -169,12 +156,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&vec![7; 1 << 20]).unwrap();
         let object = FileObject::load(file.reopen().unwrap()).unwrap();
-        let read = || read_through(&object, object.mapped().unwrap().0, &(0..1 << 20));
-        assert_eq!(read(), Ok(Found::Unmapped));
-        file.as_file().sync_all().unwrap();
-        rustix::fs::fadvise(file.as_file(), 0, None, Advice::DontNeed).unwrap();
-        assert_eq!(read(), Ok(Found::Absent));
+        assert_eq!(read_through(&object, 0..1 << 20), Ok(()));
         file.as_file().set_len(5_000).unwrap();
-        assert_eq!(read(), Err(CloseReason::ContentChanged));
+        assert_eq!(read_through(&object, 0..1 << 20), Err(CloseReason::ContentChanged));
     }
 }

@@ -12,10 +12,10 @@
 //! - A window whose pages are all in the page table is resident. Who looks needs the lock of the address
 //!   space, for which helpers that map what they read may have to be waited for. So a core looks at whole
 //!   windows only while helpers have nothing to do.
-//! - Where windows have to be read from the disk, others are about to lose their memory; with little of it and
-//!   a quick disk that does not take a second. For a second after such a window, and for longer after one in
-//!   use was found to have lost pages, only what was seen a moment ago is trusted: a core looks at the pages
-//!   that it is about to send, which are few.
+//! - Where windows have to be read, others are about to lose their memory; with little of it and a quick disk
+//!   that does not take a second. For a second after such a window, and for longer after one in use was found
+//!   to have lost pages, only what was seen a moment ago is trusted: a core looks at the pages that it is about
+//!   to send, which are few.
 //! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`), and
 //!   more of them ahead of need ([`read_ahead`](super::read_ahead)). A cut file is found by the helper as
 //!   EFAULT, never as a signal.
@@ -51,8 +51,8 @@ const CAREFUL_AFTER_MISS: Duration = TRUST;
 const CAREFUL_AFTER_LOSS: Duration = Duration::from_secs(10);
 
 /// Most bytes that are looked at then at once, and how long they are trusted after that.
-const LOOK: u64 = 256 << 10;
-const LOOK_TRUST: Duration = Duration::from_millis(5);
+const LOOK: u64 = 128 << 10;
+const LOOK_TRUST: Duration = Duration::from_micros(500);
 
 /// Connections whose last look is remembered. A power of two.
 const LOOKS: usize = 1_024;
@@ -243,6 +243,7 @@ impl Residency {
             None => Arrival::Missing,
         };
         if resident.is_none() {
+            self.be_careful(now + CAREFUL_AFTER_MISS);
             self.want(key, object, Why::Needed(id));
         }
         if key.range(object).end < bytes.end {
@@ -319,14 +320,9 @@ impl Residency {
             self.wanted_ahead -= usize::from(why == Why::Ahead);
             match result {
                 Ok(found) => {
-                    let was_seen = self.seen(now, key).is_some();
-                    match found {
-                        Found::Absent | Found::Unmapped if was_seen => {
-                            self.counters.lost += 1;
-                            self.be_careful(now + CAREFUL_AFTER_LOSS);
-                        }
-                        Found::Absent => self.be_careful(now + CAREFUL_AFTER_MISS),
-                        Found::Resident | Found::Unmapped => {}
+                    if found == Found::Absent && self.seen(now, key).is_some() {
+                        self.counters.lost += 1;
+                        self.be_careful(now + CAREFUL_AFTER_LOSS);
                     }
                     self.remembered[place(key)] = (key, now);
                 }
