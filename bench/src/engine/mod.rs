@@ -174,7 +174,6 @@ mod tests {
         let figures = [
             shards::measure(&cores, 300, time),
             timers::measure(&[1, 2], 4_000),
-            come_and_go::measure(300),
             kernel_sockets::measure(),
         ];
         let figures: Vec<_> = figures.into_iter().flat_map(Result::unwrap).collect();
