@@ -35,9 +35,10 @@ unsafe fn copy_then_sum(from: *const u8, into: &mut [u8]) -> Sum {
     Sum::of(into)
 }
 
-/// How far ahead of the copy the source is fetched: about two segments, the time of a trip to memory.
+/// How far ahead of the copy the source is fetched: about six segments, the time of a trip to memory and
+/// through the tables of two pages. Measured over a file beyond the caches, 3 KiB cost a quarter more.
 #[cfg(target_arch = "x86_64")]
-const PREFETCH_AHEAD: usize = 3_072;
+const PREFETCH_AHEAD: usize = 8_192;
 
 /// # Safety
 ///
