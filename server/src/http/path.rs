@@ -7,37 +7,51 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::Status;
 
-/// Decodes `path` (which starts with a slash) and appends it to `key`. Runs of slashes count as one.
+/// Decodes `path` (which starts with a slash) and appends it to `key`. Runs of slashes count as one, and
+/// segments of one or two dots are taken for what they mean (RFC 3986 §5.2.4), encoded or not.
 ///
 /// # Errors
 ///
-/// 400 for a malformed escape, a NUL, or a `.` or `..` segment, which no well-behaved client sends;
-/// 404 for an encoded slash, which no file name can contain.
+/// 400 for a malformed escape, a NUL, or a path that climbs above the root; 404 for an encoded slash, which
+/// no file name can contain.
 pub fn canonicalize(path: &[u8], key: &mut Vec<u8>) -> Result<(), Status> {
     let path = path.strip_prefix(b"/").ok_or(Status::BadRequest)?;
     if is_canonical(path) {
         key.extend_from_slice(path);
         return Ok(());
     }
-    let mut verdict = Ok(());
+    let (root, mut verdict, mut ends_in_name) = (key.len(), Ok(()), false);
     for segment in path.split(|&byte| byte == b'/') {
-        if segment.is_empty() {
-            continue;
-        }
         let start = key.len();
         decode(segment, key)?;
-        match &key[start..] {
-            b"." | b".." => return Err(Status::BadRequest),
-            // A 400 further on still counts.
-            name if name.contains(&b'/') => verdict = Err(Status::NotFound),
-            _ => {}
+        ends_in_name = !matches!(&key[start..], b"" | b"." | b"..");
+        if ends_in_name {
+            for slash in key[start..].iter_mut().filter(|byte| **byte == b'/') {
+                // A 400 further on still counts.
+                verdict = Err(Status::NotFound);
+                *slash = b'\\';
+            }
+            key.push(b'/');
+        } else {
+            let climbs = key[start..] == *b"..";
+            key.truncate(start);
+            if climbs {
+                leave_directory(key, root)?;
+            }
         }
-        key.push(b'/');
     }
-    if !path.is_empty() && !path.ends_with(b"/") {
+    if ends_in_name {
         key.pop();
     }
     verdict
+}
+
+/// Takes the last name, and the slash behind it, off what `key` has beyond `root`.
+fn leave_directory(key: &mut Vec<u8>, root: usize) -> Result<(), Status> {
+    let (_, names) = key[root..].split_last().ok_or(Status::BadRequest)?;
+    let kept = memchr::memrchr(b'/', names).map_or(0, |slash| slash + 1);
+    key.truncate(root + kept);
+    Ok(())
 }
 
 /// Whether a path without its first slash is its own key. Most are.
@@ -178,16 +192,30 @@ mod tests {
             ("/.well-known/acme", Ok(".well-known/acme")),
             ("/..", Err(400)),
             ("/../x", Err(400)),
-            ("/a/..", Err(400)),
-            ("/a/../b", Err(400)),
+            ("/a/..", Ok("")),
+            ("/a/../b", Ok("b")),
             ("/a/../../etc/passwd", Err(400)),
-            ("/./a", Err(400)),
-            ("/a/.", Err(400)),
+            ("/./a", Ok("a")),
+            ("/a/.", Ok("a/")),
             ("/%2e%2e/x", Err(400)),
             ("/%2E%2E/x", Err(400)),
             ("/.%2e/x", Err(400)),
             ("/%2e./x", Err(400)),
-            ("/%2e", Err(400)),
+            ("/%2e", Ok("")),
+            ("/a/b/../c", Ok("a/c")),
+            ("/a/b/..", Ok("a/")),
+            ("/a/b/../", Ok("a/")),
+            ("/a/b/../..", Ok("")),
+            ("/a//../b", Ok("b")),
+            ("/a/%2e%2E/.%2e", Err(400)),
+            ("/a/./b/./", Ok("a/b/")),
+            ("/a/.//b", Ok("a/b")),
+            ("//../x", Err(400)),
+            ("/a%2fb/../c", Err(404)),
+            ("/a%2fb/../..", Err(400)),
+            ("/a%2f../x", Err(404)),
+            ("/a/../.git", Err(404)),
+            ("/.well-known/../.git", Err(404)),
             ("/..%2fx", Err(404)),
             ("/%2e%2e%2fx", Err(404)),
             ("/a%2fb", Err(404)),
@@ -200,7 +228,7 @@ mod tests {
             ("/...", Err(404)),
             ("/%2egit", Err(404)),
             ("/a/.well-known", Err(404)),
-            ("/.git/../x", Err(400)),
+            ("/.git/../x", Ok("x")),
             ("/.git/%zz", Err(400)),
             ("/a%00", Err(400)),
             ("/%00", Err(400)),
@@ -235,19 +263,30 @@ mod tests {
 
     /// What the path means by plainer rules; `None` where it must be refused.
     fn oracle(path: &[u8]) -> Option<Vec<u8>> {
-        let mut names = Vec::new();
+        let (mut names, mut ends_in_name) = (Vec::new(), false);
         for segment in path.strip_prefix(b"/")?.split(|byte| *byte == b'/') {
             let name: Vec<u8> = percent_decode(segment).collect();
-            let is_hidden = name.starts_with(b".") && !(names.is_empty() && name == b".well-known");
-            if name.contains(&0) || name.contains(&b'/') || is_hidden {
+            if name.contains(&0) || name.contains(&b'/') {
                 return None;
             }
-            if !name.is_empty() {
-                names.push(name);
+            ends_in_name = false;
+            match name.as_slice() {
+                b"" | b"." => {}
+                b".." => drop(names.pop()?),
+                _ => {
+                    names.push(name);
+                    ends_in_name = true;
+                }
             }
         }
+        let is_hidden = |(at, name): (usize, &Vec<u8>)| {
+            name.starts_with(b".") && !(at == 0 && name == b".well-known")
+        };
+        if names.iter().enumerate().any(is_hidden) {
+            return None;
+        }
         let mut key = names.join(&b'/');
-        if !key.is_empty() && path.ends_with(b"/") {
+        if !key.is_empty() && !ends_in_name {
             key.push(b'/');
         }
         Some(key)

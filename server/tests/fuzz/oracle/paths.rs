@@ -5,16 +5,25 @@ pub fn key(path: &[u8]) -> Result<Vec<u8>, u16> {
     if path.first() != Some(&b'/') {
         return Err(400);
     }
-    let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
-    let names: Vec<_> = names.map(decode).collect::<Option<_>>().ok_or(400u16)?;
-    if names.iter().any(|name| name == b"." || name == b".." || name.contains(&0)) {
+    let segments = path[1..].split(|&byte| byte == b'/').map(decode);
+    let segments: Vec<_> = segments.collect::<Option<_>>().ok_or(400u16)?;
+    if segments.iter().any(|name| name.contains(&0)) {
         return Err(400);
     }
-    if names.iter().any(|name| name.contains(&b'/')) {
+    let mut names: Vec<&[u8]> = Vec::new();
+    for segment in &segments {
+        match segment.as_slice() {
+            b"" | b"." => {}
+            b".." => drop(names.pop().ok_or(400u16)?),
+            name => names.push(name),
+        }
+    }
+    if segments.iter().any(|name| name.contains(&b'/')) {
         return Err(404);
     }
     let mut key = names.join(&b'/');
-    if path.ends_with(b"/") && !key.is_empty() {
+    let last = segments.last().map_or(b"".as_slice(), Vec::as_slice);
+    if matches!(last, b"" | b"." | b"..") && !key.is_empty() {
         key.push(b'/');
     }
     Ok(key)
