@@ -61,25 +61,23 @@ pub struct Encodings {
 }
 
 impl Encodings {
-    /// What a field says. Without one, and with one that came several times, only the plain
-    /// representation is sent: it is the one that every client reads.
+    /// What a field says. Without one only the plain representation is sent: it is the one that every client
+    /// reads.
     pub fn of(field: Field<'_>) -> Self {
         let mut found: [Option<Weight>; Coding::ALL.len()] = [None; _];
         let (mut identity, mut any) = (None, None);
-        if let Field::Once(value) = field {
-            for (name, weight) in members(value) {
-                let weight = weight.unwrap_or(0);
-                let slot = match name {
-                    b"*" => &mut any,
-                    name if name.eq_ignore_ascii_case(b"identity") => &mut identity,
-                    name => match Coding::ALL.iter().position(|it| it.is_named(name)) {
-                        Some(index) => &mut found[index],
-                        None => continue,
-                    },
-                };
-                // Whoever names one twice means the better one.
-                *slot = (*slot).max(Some(weight));
-            }
+        for (name, weight) in field.values("accept-encoding").flat_map(members) {
+            let weight = weight.unwrap_or(0);
+            let slot = match name {
+                b"*" => &mut any,
+                name if name.eq_ignore_ascii_case(b"identity") => &mut identity,
+                name => match Coding::ALL.iter().position(|it| it.is_named(name)) {
+                    Some(index) => &mut found[index],
+                    None => continue,
+                },
+            };
+            // Whoever names one twice means the better one.
+            *slot = (*slot).max(Some(weight));
         }
         Self {
             coded: found.map(|weight| weight.or(any).unwrap_or(0)),
@@ -112,11 +110,10 @@ impl Encodings {
 
 /// Whether a client would rather have JSON than HTML.
 pub fn prefers_json(accept: Field<'_>) -> bool {
-    let Field::Once(value) = accept else { return false };
     let weight = |media_type: &[u8], kind: &[u8]| {
         // The most specific range counts.
         let (mut exact, mut of_kind, mut any) = (None, None, None);
-        for (range, weight) in members(value) {
+        for (range, weight) in accept.values("accept").flat_map(members) {
             let weight = weight.unwrap_or(0);
             if range.eq_ignore_ascii_case(media_type) {
                 exact = Some(weight);
@@ -226,9 +223,9 @@ mod tests {
         assert_eq!(chosen("br, gzip", &[Coding::Gzip, Coding::Br]), "gzip");
         assert_eq!(chosen("br", &[]), "identity");
         assert_eq!(chosen("br, identity;q=0", &[]), "none");
-        for field in [Field::Absent, Field::Repeated] {
-            assert_eq!(Encodings::of(field).choose(ALL.iter().copied()), Some(None));
-        }
+        assert_eq!(Encodings::of(Field::Absent).choose(ALL.iter().copied()), Some(None));
+        let lines = Field::Repeated(b"br;q=0.1\r\nX: zstd\r\nACCEPT-ENCODING:gzip , x");
+        assert_eq!(Encodings::of(lines).choose(ALL.iter().copied()), Some(Some(Coding::Gzip)));
     }
 
     #[test]
@@ -250,6 +247,7 @@ mod tests {
             assert_eq!(prefers_json(Field::Once(accept.as_bytes())), expected, "{accept:?}");
         }
         assert!(!prefers_json(Field::Absent));
+        assert!(prefers_json(Field::Repeated(b"text/html;q=0.1\r\nAccept: application/json")));
     }
 
     /// The choice by trying every coding, from the words of RFC 9110 §12.5.3.

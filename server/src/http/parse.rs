@@ -19,7 +19,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head_bytes: 8 * 1024, body_bytes: 8 * 1024 }
+        // RFC 9112 §3 recommends 8,000 bytes for the request line alone.
+        Self { head_bytes: 16 * 1024, body_bytes: 8 * 1024 }
     }
 }
 
@@ -54,13 +55,40 @@ pub enum Field<'a> {
     Absent,
     /// It is there once, with this value.
     Once(&'a [u8]),
-    /// It is there several times.
-    Repeated,
+    /// It is there several times: this is all from its first value to the end of its last, other fields that
+    /// stand between included.
+    Repeated(&'a [u8]),
 }
 
 impl<'a> Field<'a> {
-    fn add(&mut self, value: &'a [u8]) {
-        *self = if *self == Self::Absent { Self::Once(value) } else { Self::Repeated };
+    /// Adds a value that stands in `head` behind those before it.
+    fn add(&mut self, value: &'a [u8], head: &'a [u8]) {
+        *self = match *self {
+            Self::Absent => Self::Once(value),
+            Self::Once(first) | Self::Repeated(first) => {
+                let at =
+                    |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+                let all = head.get(at(first)..at(value).saturating_add(value.len()));
+                Self::Repeated(all.unwrap_or(first))
+            }
+        };
+    }
+
+    /// The values of the field, which has this `name`: a list may stand on several lines (RFC 9110 §5.3).
+    pub fn values(self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+        let (first, rest) = match self {
+            Self::Absent => (None, b"".as_slice()),
+            Self::Once(value) => (Some(value), b"".as_slice()),
+            Self::Repeated(all) => {
+                let end = memchr::memchr(b'\n', all).unwrap_or(all.len());
+                (Some(&all[..end]), &all[end..])
+            }
+        };
+        let others = rest.split(|&byte| byte == b'\n').filter_map(move |line| {
+            let (found, value) = line.split_at_checked(name.len())?;
+            value.strip_prefix(b":").filter(|_| found.eq_ignore_ascii_case(name.as_bytes()))
+        });
+        first.into_iter().chain(others).map(<[u8]>::trim_ascii)
     }
 }
 
@@ -152,37 +180,66 @@ pub fn worth_parsing(bytes: &[u8], seen: usize, limits: &Limits) -> bool {
         || memchr::memmem::find(bytes, b"\r\n\r\n").is_some()
 }
 
-const MOST_HEADERS: usize = 96;
+const MOST_HEADERS: usize = 128;
+
+/// The head of a request as httparse has found it.
+struct Head<'h, 'a> {
+    method: &'a str,
+    target: &'a [u8],
+    is_1_1: bool,
+    headers: &'h [httparse::Header<'a>],
+    len: usize,
+}
 
 /// Parses the request at the front of `bytes`.
 pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Parsed<'a> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut raw = httparse::Request::new(&mut []);
     match raw.parse_with_uninit_headers(bytes, &mut headers) {
-        Ok(httparse::Status::Complete(len)) if len > limits.head_bytes => {
-            Parsed::Invalid(too_large(bytes, limits))
+        Ok(httparse::Status::Complete(len)) => {
+            let head = Head {
+                method: raw.method.unwrap_or_default(),
+                target: raw.path.unwrap_or_default().as_bytes(),
+                is_1_1: raw.version == Some(1),
+                headers: raw.headers,
+                len,
+            };
+            take(&head, bytes, limits)
         }
-        Ok(httparse::Status::Complete(len)) if !head_lines_end_properly(&bytes[..len], &raw) => {
-            Parsed::Invalid(Status::BadRequest)
-        }
-        Ok(httparse::Status::Complete(len)) => match request(&raw, bytes, len, limits) {
-            Ok(parsed) => parsed,
-            Err(status) => Parsed::Invalid(status),
-        },
-        Ok(httparse::Status::Partial) if bytes.len() >= limits.head_bytes => {
-            Parsed::Invalid(too_large(bytes, limits))
-        }
-        Ok(httparse::Status::Partial) => Parsed::Partial,
+        Ok(httparse::Status::Partial) => partial(bytes, limits),
         Err(httparse::Error::TooManyHeaders) => Parsed::Invalid(Status::HeadersTooLarge),
-        Err(httparse::Error::Version) => bad_version(bytes, limits),
+        Err(httparse::Error::Version) => other_version(
+            raw.method.unwrap_or_default(),
+            raw.path.unwrap_or_default(),
+            bytes,
+            limits,
+        ),
         Err(_) => Parsed::Invalid(Status::BadRequest),
+    }
+}
+
+fn take<'a>(head: &Head<'_, 'a>, bytes: &'a [u8], limits: &Limits) -> Parsed<'a> {
+    if head.len > limits.head_bytes {
+        return Parsed::Invalid(too_large(bytes, limits));
+    }
+    if !head_lines_end_properly(&bytes[..head.len], head.headers) {
+        return Parsed::Invalid(Status::BadRequest);
+    }
+    request(head, bytes, limits).unwrap_or_else(Parsed::Invalid)
+}
+
+fn partial<'a>(bytes: &[u8], limits: &Limits) -> Parsed<'a> {
+    if bytes.len() >= limits.head_bytes {
+        Parsed::Invalid(too_large(bytes, limits))
+    } else {
+        Parsed::Partial
     }
 }
 
 /// Whether every line of a head that httparse has taken ends in CRLF, by where it found the fields: each
 /// name follows a line's end, and so does the head's own. Other lines there are none, unless it begins with
 /// empty ones.
-fn head_lines_end_properly(head: &[u8], raw: &httparse::Request<'_, '_>) -> bool {
+fn head_lines_end_properly(head: &[u8], headers: &[httparse::Header<'_>]) -> bool {
     if matches!(head.first(), Some(b'\r' | b'\n')) {
         return lines_end_properly(head);
     }
@@ -191,7 +248,7 @@ fn head_lines_end_properly(head: &[u8], raw: &httparse::Request<'_, '_>) -> bool
         let at = (header.name.as_ptr() as usize).wrapping_sub(start);
         head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"))
     };
-    head.ends_with(b"\r\n\r\n") && raw.headers.iter().all(follows_line)
+    head.ends_with(b"\r\n\r\n") && headers.iter().all(follows_line)
 }
 
 /// Which part of an oversized head is to blame.
@@ -204,23 +261,49 @@ fn too_large(bytes: &[u8], limits: &Limits) -> Status {
     }
 }
 
-/// httparse refused what stands for the version: another version, or no version at all?
-fn bad_version<'a>(bytes: &[u8], limits: &Limits) -> Parsed<'a> {
+/// httparse refused what stands for the version, behind a method and a target that it took: a later 1.x,
+/// another version, or no version at all?
+fn other_version<'a>(
+    method: &'a str,
+    target: &'a str,
+    bytes: &'a [u8],
+    limits: &Limits,
+) -> Parsed<'a> {
     let line = bytes.trim_ascii_start();
-    let Some(end) = memchr::memchr(b'\n', line) else {
-        let is_long = bytes.len() >= limits.head_bytes;
-        return if is_long { Parsed::Invalid(Status::UriTooLong) } else { Parsed::Partial };
-    };
-    let mut words = line[..end].split(|&byte| byte == b' ');
-    let version = words.nth(2);
-    Parsed::Invalid(match version {
+    let Some(end) = memchr::memchr(b'\n', line) else { return partial(bytes, limits) };
+    match line[..end].splitn(3, |&byte| byte == b' ').nth(2) {
+        Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', b'\r']) => {
+            later_minor_version(method, target, bytes, bytes.len() - line.len() + end + 1, limits)
+        }
         Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b'\r'])
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
-            Status::VersionNotSupported
+            Parsed::Invalid(Status::VersionNotSupported)
         }
-        _ => Status::BadRequest,
-    })
+        _ => Parsed::Invalid(Status::BadRequest),
+    }
+}
+
+/// A request of HTTP/1.2 or the like is one of HTTP/1.1 (RFC 9110 §2.5). Its first line has `line_len` bytes.
+#[cold]
+fn later_minor_version<'a>(
+    method: &'a str,
+    target: &'a str,
+    bytes: &'a [u8],
+    line_len: usize,
+    limits: &Limits,
+) -> Parsed<'a> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    match httparse::parse_headers(&bytes[line_len..], &mut headers) {
+        Ok(httparse::Status::Complete((len, headers))) => {
+            let target = target.as_bytes();
+            let head = Head { method, target, is_1_1: true, headers, len: line_len + len };
+            take(&head, bytes, limits)
+        }
+        Ok(httparse::Status::Partial) => partial(bytes, limits),
+        Err(httparse::Error::TooManyHeaders) => Parsed::Invalid(Status::HeadersTooLarge),
+        Err(_) => Parsed::Invalid(Status::BadRequest),
+    }
 }
 
 /// The header fields that matter, gathered in one pass.
@@ -239,15 +322,16 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn gather(headers: &[httparse::Header<'a>]) -> Self {
+    /// What stands in `head`, whose fields are `headers`.
+    fn gather(headers: &[httparse::Header<'a>], head: &'a [u8]) -> Self {
         let mut fields = Self::default();
         for header in headers {
-            fields.take(header.name, header.value.trim_ascii());
+            fields.take(header.name, header.value.trim_ascii(), head);
         }
         fields
     }
 
-    fn take(&mut self, name: &str, value: &'a [u8]) {
+    fn take(&mut self, name: &str, value: &'a [u8], head: &'a [u8]) {
         let conditions = &mut self.conditions;
         // By length first: most fields of a browser are none of these.
         let (known, field) = match name.len() {
@@ -275,7 +359,7 @@ impl<'a> Fields<'a> {
             _ => return,
         };
         if name.eq_ignore_ascii_case(known) {
-            field.add(value);
+            field.add(value, head);
         }
     }
 
@@ -289,27 +373,20 @@ impl<'a> Fields<'a> {
 }
 
 fn request<'a>(
-    raw: &httparse::Request<'_, 'a>,
+    head: &Head<'_, 'a>,
     bytes: &'a [u8],
-    head_len: usize,
     limits: &Limits,
 ) -> Result<Parsed<'a>, Status> {
-    let fields = Fields::gather(raw.headers);
-    let is_1_1 = raw.version == Some(1);
+    let Head { method: name, target: whole_target, is_1_1, headers, len: head_len } = *head;
+    let fields = Fields::gather(headers, &bytes[..head_len]);
     let framing = framing(&fields, is_1_1)?;
     check_host(fields.host, is_1_1)?;
-    let name = raw.method.unwrap_or_default();
-    let target = target(raw.path.unwrap_or_default().as_bytes(), name)?;
+    let target = target(whole_target, name)?;
 
     let mut keep_alive =
         if is_1_1 { !fields.wants_close } else { fields.wants_keep_alive && !fields.wants_close };
     let mut is_last = !keep_alive;
-    let expects_continue = match fields.expect {
-        Field::Absent => false,
-        Field::Once(value) if value.eq_ignore_ascii_case(b"100-continue") => is_1_1,
-        _ if is_1_1 => return Err(Status::ExpectationFailed),
-        _ => false,
-    };
+    let expects_continue = is_1_1 && expects_continue(fields.expect)?;
     let body_len = match delimit(&bytes[head_len..], framing, limits.body_bytes) {
         Content::Complete(len) => len,
         // The client waits to hear whether its content is wanted. It never is: the final answer
@@ -326,7 +403,7 @@ fn request<'a>(
         method: method(name),
         authority: target.authority.unwrap_or(match fields.host {
             Field::Once(host) => host,
-            Field::Absent | Field::Repeated => b"",
+            Field::Absent | Field::Repeated(_) => b"",
         }),
         path: target.path,
         query: target.query,
@@ -342,6 +419,19 @@ fn request<'a>(
     }))
 }
 
+/// RFC 9110 §10.1.1: a list, of which only one member is known.
+fn expects_continue(expect: Field<'_>) -> Result<bool, Status> {
+    let mut expects = false;
+    for member in expect.values("expect").flat_map(|list| list.split(|&byte| byte == b',')) {
+        match member.trim_ascii() {
+            b"" => {}
+            member if member.eq_ignore_ascii_case(b"100-continue") => expects = true,
+            _ => return Err(Status::ExpectationFailed),
+        }
+    }
+    Ok(expects)
+}
+
 /// RFC 9112 §6.3, at its strictest: whatever two parsers could read in two ways is refused.
 fn framing(fields: &Fields<'_>, is_1_1: bool) -> Result<Framing, Status> {
     match (fields.transfer_encoding, fields.content_length) {
@@ -351,8 +441,10 @@ fn framing(fields: &Fields<'_>, is_1_1: bool) -> Result<Framing, Status> {
             if coding.eq_ignore_ascii_case(b"chunked") {
                 return Ok(Framing::Chunked);
             }
-            let last = coding.rsplit(|&byte| byte == b',').next().unwrap_or_default();
-            let is_delimited = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            let is_chunked = |name: &[u8]| name.eq_ignore_ascii_case(b"chunked");
+            let mut names = coding.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            let is_delimited = names.next().is_some_and(is_chunked)
+                && names.all(|name| !name.is_empty() && !is_chunked(name));
             Err(if is_delimited { Status::NotImplemented } else { Status::BadRequest })
         }
         _ => Err(Status::BadRequest),
@@ -378,25 +470,45 @@ fn check_host(host: Field<'_>, is_1_1: bool) -> Result<(), Status> {
 }
 
 /// Whether `value` is a host with an optional port: a name, an IPv4 address, or an IPv6 address in
-/// brackets.
+/// brackets (RFC 3986 §3.2.2).
 fn is_authority(value: &[u8]) -> bool {
     let (host_is_valid, rest) = if let Some(literal) = value.strip_prefix(b"[") {
         let Some(end) = memchr::memchr(b']', literal) else { return false };
-        let (literal, rest) = (&literal[..end], &literal[end + 1..]);
-        let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b":.-_~%".contains(byte);
-        (!literal.is_empty() && literal.iter().all(valid), rest)
+        (is_address(&literal[..end]), &literal[end + 1..])
     } else {
         let end = memchr::memchr(b':', value).unwrap_or(value.len());
         let (name, rest) = value.split_at(end);
         let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
-        (!name.is_empty() && name.iter().all(valid), rest)
+        (!name.is_empty() && name.iter().all(valid) && escapes_are_whole(name), rest)
     };
     let port_is_valid = match rest {
         [] => true,
-        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        [b':', port @ ..] => is_port(port),
         _ => false,
     };
     host_is_valid && port_is_valid
+}
+
+/// What stands in brackets. Of the versions to come that RFC 3986 leaves room for there is none.
+fn is_address(literal: &[u8]) -> bool {
+    let text = std::str::from_utf8(literal);
+    text.is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// Digits, or none at all (RFC 3986 §3.2.3).
+fn is_port(digits: &[u8]) -> bool {
+    let number = digits.iter().try_fold(0u16, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.is_some()
+}
+
+/// Whether two hexadecimal digits follow each percent sign.
+fn escapes_are_whole(name: &[u8]) -> bool {
+    name.split(|&byte| byte == b'%')
+        .skip(1)
+        .all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
 }
 
 fn method(name: &str) -> Method {
@@ -424,11 +536,15 @@ fn target<'a>(target: &'a [u8], method: &str) -> Result<Target<'a>, Status> {
     }
     let (authority, path_and_query) = if target.starts_with(b"/") {
         (None, target)
-    } else if let Some(rest) = strip_scheme(target) {
+    } else if let Some((is_secure, rest)) = strip_scheme(target) {
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
         let (authority, path_and_query) = rest.split_at(end);
         if !is_authority(authority) {
             return Err(Status::BadRequest);
+        }
+        if is_secure {
+            // What was asked for over a secured connection does not come over this one (RFC 9110 §7.4).
+            return Err(Status::Misdirected);
         }
         (Some(authority), path_and_query)
     } else {
@@ -445,11 +561,14 @@ fn target<'a>(target: &'a [u8], method: &str) -> Result<Target<'a>, Status> {
     Ok(Target { authority, path: if path.is_empty() { b"/" } else { path }, query })
 }
 
-fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
-    [b"http://".as_slice(), b"https://"].into_iter().find_map(|scheme| {
-        let (front, rest) = target.split_at_checked(scheme.len())?;
-        front.eq_ignore_ascii_case(scheme).then_some(rest)
-    })
+/// Whether the scheme is `https` rather than `http`, and what follows it.
+fn strip_scheme(target: &[u8]) -> Option<(bool, &[u8])> {
+    [(false, b"http://".as_slice()), (true, b"https://")].into_iter().find_map(
+        |(is_secure, scheme)| {
+            let (front, rest) = target.split_at_checked(scheme.len())?;
+            front.eq_ignore_ascii_case(scheme).then_some((is_secure, rest))
+        },
+    )
 }
 
 #[cfg(test)]

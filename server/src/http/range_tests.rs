@@ -78,7 +78,7 @@ fn an_empty_representation_has_no_range() {
 #[test]
 fn no_range_or_several_fields_is_the_whole() {
     assert_eq!(select(Field::Absent, 100), Selection::Whole);
-    assert_eq!(select(Field::Repeated, 100), Selection::Whole);
+    assert_eq!(select(Field::Repeated(b"bytes=0-1\r\nRange: bytes=0-1"), 100), Selection::Whole);
 }
 
 fn parts(value: &str, len: u64) -> Vec<(u64, u64)> {

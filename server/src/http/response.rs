@@ -193,7 +193,7 @@ pub fn write_not_modified(out: &mut Vec<u8>, common: Common<'_>, entity: &Entity
 pub enum Detail<'a> {
     /// Nothing.
     None,
-    /// Where to go instead: a target and the query behind it.
+    /// Where to go instead: a target, and a query that belongs in front of its fragment if it has one.
     Location(&'a [u8], &'a [u8]),
     /// How long the representation is that the range lies outside of.
     Length(u64),
@@ -236,10 +236,11 @@ pub fn write_plain(
     match detail {
         Detail::None => {}
         Detail::Location(target, query) => {
+            let (front, fragment) = target.split_at(fragment_at(target));
             out.extend_from_slice(b"Location: ");
-            out.extend_from_slice(target);
-            out.extend_from_slice(query);
-            out.extend_from_slice(b"\r\n");
+            for piece in [front, query, fragment, b"\r\n"] {
+                out.extend_from_slice(piece);
+            }
         }
         Detail::Length(total) => {
             out.extend_from_slice(b"Content-Range: bytes */");
@@ -251,6 +252,11 @@ pub fn write_plain(
     write_line(out, "Content-Type", page.content_type);
     write_length(out, page.len);
     write_end(out, common);
+}
+
+/// Where the fragment of a target begins, or else where the target ends (RFC 3986 §3.5).
+fn fragment_at(target: &[u8]) -> usize {
+    memchr::memchr(b'#', target).unwrap_or(target.len())
 }
 
 /// Writes the answer to an OPTIONS, whole: it has no content. `lines` are whole lines of fields.
@@ -429,6 +435,8 @@ mod tests {
     fn details_stand_in_their_fields() {
         let moved = plain(Status::MovedPermanently, COMMON, Detail::Location(b"/a/", b"?q"));
         assert!(moved.contains("\r\nX: y\r\nLocation: /a/?q\r\n"));
+        let within = plain(Status::Found, COMMON, Detail::Location(b"/a/#top", b"?q"));
+        assert!(within.contains("\r\nLocation: /a/?q#top\r\n"));
         let outside = plain(Status::RangeNotSatisfiable, COMMON, Detail::Length(7));
         assert!(outside.contains("\r\nContent-Range: bytes */7\r\n"));
         let coding = plain(Status::NotAcceptable, COMMON, Detail::Coding);

@@ -136,7 +136,7 @@ impl Status {
             Self::UriTooLong => "414: the address is too long.\n",
             Self::RangeNotSatisfiable => "416: the range lies outside the file.\n",
             Self::ExpectationFailed => "417: the expectation cannot be met.\n",
-            Self::Misdirected => "421: this host is not served here.\n",
+            Self::Misdirected => "421: this host, or this scheme, is not served here.\n",
             Self::HeadersTooLarge => "431: the request has too many or too long header fields.\n",
             Self::InternalError => "500: the file could not be read.\n",
             Self::NotImplemented => "501: the method or encoding is unknown here.\n",

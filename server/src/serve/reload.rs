@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn what_there_is_no_room_for_changes_nothing() {
         let server = server(Vec::new());
-        let failure = server.reload(&config("--head-bytes 16384")).unwrap_err();
+        let failure = server.reload(&config("--head-bytes 24576")).unwrap_err();
         assert!(failure.to_string().contains("restart"), "{failure}");
     }
 }

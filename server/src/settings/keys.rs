@@ -208,7 +208,7 @@ keys! {
         /// that has been idle for longest is closed. [default: all]
         idle_per_source: Option<Number<1, 4_000_000>> = "", AtStart;
         /// Largest request head (431, 414). With --body-bytes no more than at the start, until a restart.
-        head_bytes: Bytes<256, 24_576> = "8192", AtReload;
+        head_bytes: Bytes<256, 24_576> = "16384", AtReload;
         /// Largest request content (413). It is read and discarded.
         body_bytes: Bytes<0, 24_576> = "8192", AtReload;
         /// Files that each core keeps open.

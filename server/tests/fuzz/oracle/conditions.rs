@@ -14,8 +14,8 @@ enum Sent<T> {
     #[default]
     Absent,
     Once(String, T),
-    /// Twice, which says nothing.
-    Twice(String),
+    /// Twice. A list goes on, all else says nothing.
+    Twice([(String, T); 2]),
 }
 
 /// A tag: what stands between the quotes, and whether it is weak.
@@ -106,7 +106,7 @@ impl Question {
         ) -> Sent<T> {
             match choices.below(5) {
                 0 | 1 => Sent::Absent,
-                4 => Sent::Twice(what(choices).0),
+                4 => Sent::Twice([what(choices), what(choices)]),
                 _ => {
                     let (text, meaning) = what(choices);
                     Sent::Once(text, meaning)
@@ -148,7 +148,9 @@ impl Question {
             match sent {
                 Sent::Absent => String::new(),
                 Sent::Once(value, _) => format!("{name}: {value}\r\n"),
-                Sent::Twice(value) => format!("{name}: {value}\r\nX: y\r\n{name}: {value}\r\n"),
+                Sent::Twice([(first, _), (second, _)]) => {
+                    format!("{name}: {first}\r\nX: {second}\r\n{name}: {second}\r\n")
+                }
             }
         }
         let fields = [
@@ -195,12 +197,16 @@ impl Question {
 
     /// §8.8.3.2, by a comparison.
     fn is_among(&self, sent: &Sent<Tags>, are_equal: impl Fn(Tag, Tag) -> bool) -> bool {
-        match sent {
-            Sent::Once(_, Tags::Any) => true,
-            Sent::Once(_, Tags::These(tags)) => {
+        let is_in = |tags: &Tags| match tags {
+            Tags::Any => true,
+            Tags::These(tags) => {
                 self.ours.is_some_and(|ours| tags.iter().any(|tag| are_equal(ours, *tag)))
             }
-            Sent::Absent | Sent::Twice(_) => false,
+        };
+        match sent {
+            Sent::Absent => false,
+            Sent::Once(_, tags) => is_in(tags),
+            Sent::Twice(lists) => lists.iter().any(|(_, tags)| is_in(tags)),
         }
     }
 }

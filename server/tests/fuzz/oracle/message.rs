@@ -75,7 +75,7 @@ fn read_head(head: &[u8], rest: &[u8]) -> Result<Message, Reading> {
     let words: Vec<_> = lines[0].split(|&byte| byte == b' ').collect();
     let [method, target, version] = words[..] else { return Err(Reading::Wrong) };
     let is_1_1 = match version {
-        b"HTTP/1.1" => true,
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => true,
         b"HTTP/1.0" => false,
         _ => return Err(Reading::Wrong),
     };
@@ -185,7 +185,15 @@ pub fn build(input: &[u8]) -> Vec<u8> {
     text += choices.one(&["GET", "GET", "HEAD", "POST", "OPTIONS", "BREW", "get", "", "G@T"]);
     text += choices.one(&[" ", " ", " ", " ", " ", "  ", "\t"]);
     text += choices.one(&["/", "/a.html?b=c", "/%2e%2e/", "/a%20b", "*", "http://b/x", "/#", "a"]);
-    text += choices.one(&[" HTTP/1.1", " HTTP/1.1", " HTTP/1.0", " HTTP/1.1 ", " HTTP/2.0", ""]);
+    text += choices.one(&[
+        " HTTP/1.1",
+        " HTTP/1.1",
+        " HTTP/1.0",
+        " HTTP/1.2",
+        " HTTP/1.1 ",
+        " HTTP/2.0",
+        "",
+    ]);
     text += choices.one(ENDS);
     text += choices.one(&["Host: a", "Host: a", "host:a", "HOST:\t a ", "Host: a:80", "X: y"]);
     text += choices.one(ENDS);
