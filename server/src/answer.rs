@@ -16,6 +16,7 @@ use crate::{
         range::{self, Ranges, Selection},
         response::{self, Common, Detail, Page},
     },
+    site::Cors,
 };
 
 /// A response being put together. Kept by the caller for the next.
@@ -63,7 +64,10 @@ pub fn answer(
     let answered = match request.method {
         Method::Get | Method::Head => represent(request, resource, common, reply),
         Method::Options => match resource {
-            Resource::Refused(refusal) => Err((refusal.status, Detail::None)),
+            // A browser that hears of an error asks no further, and its page never learns which it was.
+            Resource::Refused(refusal) if preflight(request, resource.shared()).is_none() => {
+                Err((refusal.status, Detail::None))
+            }
             _ => return options(request, resource.shared(), common, reply),
         },
         Method::NotAllowed => Err((Status::MethodNotAllowed, Detail::None)),
@@ -135,15 +139,20 @@ pub fn options(
     reply: &mut Reply,
 ) -> Status {
     let common = permit(request, shared, common);
-    let is_allowed = |origin: &[u8]| shared.cors.as_ref().filter(|cors| cors.allows(origin));
-    let preflight = match request.asker.origin {
-        Field::Once(origin) if request.asker.is_preflight => is_allowed(origin),
-        _ => None,
-    };
-    let preflight = preflight.map_or(b"".as_slice(), |cors| cors.preflight_fields());
+    let preflight =
+        preflight(request, shared).map_or(b"".as_slice(), |cors| cors.preflight_fields());
     response::write_options(&mut reply.head, common, [&*shared.lines, preflight]);
     reply.finish(None);
     Status::NoContent
+}
+
+/// Who may read, if that is what a browser asks on behalf of a page that may.
+fn preflight<'a>(request: &Request<'_>, shared: &'a Shared) -> Option<&'a Cors> {
+    let cors = shared.cors.as_deref()?;
+    match request.asker.origin {
+        Field::Once(origin) if request.asker.is_preflight && cors.allows(origin) => Some(cors),
+        _ => None,
+    }
 }
 
 /// Names the origin that may read, where the response depends on it.

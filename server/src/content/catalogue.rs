@@ -57,6 +57,9 @@ const ASKED_WRONGLY: [Status; 5] = [
     Status::NotImplemented,
 ];
 
+/// What stands before the other lines of responses that differ by who asks.
+pub(super) const VARY_ORIGIN: &[u8] = b"Vary: Origin\r\n";
+
 /// Bytes of the site's number at the front of a key.
 const SITE_LEN: usize = 2;
 
@@ -183,13 +186,13 @@ impl Shared {
             Some((status, page))
         });
         let mut lines = Vec::new();
+        if policy.cors.is_some_and(|cors| cors.varies()) {
+            lines.extend_from_slice(VARY_ORIGIN);
+        }
         for (name, value) in &policy.headers {
             write_line(&mut lines, name, value);
         }
         if let Some(cors) = policy.cors {
-            if cors.varies() {
-                write_line(&mut lines, "Vary", "Origin");
-            }
             lines.extend_from_slice(cors.response_fields());
         }
         Self { lines: lines.into(), cors: policy.cors.cloned(), pages: pages.collect() }

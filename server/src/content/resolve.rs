@@ -11,7 +11,7 @@ use pagewire_stack::{FileObject, Identity};
 use rustix::{fs::OFlags, io::Errno};
 
 use super::{
-    catalogue::Place,
+    catalogue::{Place, VARY_ORIGIN},
     listing,
     resource::{Elsewhere, FileEntry, Listing, Representation, Resource, Shared},
 };
@@ -234,11 +234,16 @@ fn cache_control(policy: &Policy<'_>) -> Vec<u8> {
 
 /// Whole lines of fields of all representations at a path.
 fn lines_of_entities(policy: &Policy<'_>, shared: &Shared, vary: &str) -> Vec<u8> {
-    // A `Vary: Origin` of their own is among these.
-    let mut lines = shared.lines.to_vec();
+    // One line for all that they vary by: not everybody puts two together.
+    let (others, by_origin) = match shared.lines.strip_prefix(VARY_ORIGIN) {
+        Some(others) => (others, "Origin"),
+        None => (&*shared.lines, ""),
+    };
+    let mut lines = others.to_vec();
     lines.extend(cache_control(policy));
+    let vary: Vec<_> = [by_origin, vary].into_iter().filter(|it| !it.is_empty()).collect();
     if !vary.is_empty() {
-        write_line(&mut lines, "Vary", vary);
+        write_line(&mut lines, "Vary", &vary.join(", "));
     }
     lines
 }

@@ -248,9 +248,15 @@ impl<T: Transport> Shard<T> {
         let bytes = self.transport.received(id);
         connection.asked_at.get_or_insert(now);
         let seen = connection.seen();
-        if bytes.is_empty() {
+        // An empty line is no beginning of a request (RFC 9112 §2.2): some send one behind their content.
+        let is_empty_line = bytes == b"\r\n";
+        if bytes.is_empty() || is_empty_line {
             connection.reading = Reading::Idle;
             connection.asked_at = None;
+            connection.began = None;
+            if is_empty_line {
+                self.transport.consume(id, 2);
+            }
             return false;
         }
         if seen > 0 && !worth_parsing(bytes, seen, self.service.limits()) {
