@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Check,
-    client::{Client, fetch},
+    client::{Client, Content, Response, fetch},
     target::{
         HEAD_TIMEOUT, IDLE_TIMEOUT, LARGE, SPARSE, SPARSE_TEXT, SPARSE_TEXT_AT, Target, pattern,
     },
@@ -15,7 +15,10 @@ use crate::{
 
 pub const CHECKS: &[Check] = &[
     ("pipelined requests are answered in order", pipelining),
+    ("responses of all kinds keep apart", all_kinds),
     ("a request may come byte by byte", byte_by_byte),
+    ("a request may be cut anywhere", cut_anywhere),
+    ("an empty line between requests begins none", empty_line),
     ("requests before a half-close are answered", half_close),
     ("a half-close within a request ends the connection", half_close_within_a_request),
     ("files of every size around a boundary are whole", sizes),
@@ -49,6 +52,86 @@ fn pipelining(target: &Target) {
     );
     assert_eq!(client.response().status, 200);
     client.expect_end();
+}
+
+/// Requests after which the connection goes on: what each is answered must not run into the next answer.
+const KINDS: [&str; 18] = [
+    "GET /letters.txt HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HEAD /letters.txt HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /letters.txt HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"x\"\r\nIf-None-Match: *\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /letters.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=2-5\r\n\r\n",
+    "GET /letters.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=26-\r\n\r\n",
+    "HEAD /nothing HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /letters.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\nGET /dir HTTP/1.1\r\n\r\n",
+    "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4;a=\"b\"\r\nGET \r\n0\r\nX: y\r\n\r\n",
+    "BREW /letters.txt HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HEAD /dir HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /dir?x HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /letters.txt HTTP/1.1\r\nHost: a\r\nIf-Match: \"x\"\r\n\r\n",
+    "GET /empty.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+    "GET /x/%zz HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /size/65536 HTTP/1.2\r\nHost: a\r\n\r\n",
+    "HEAD /app.css HTTP/1.1\r\nHost: ruled.test\r\nAccept-Encoding: br;q=0\r\nAccept-Encoding: gzip\r\n\r\n",
+];
+
+/// The next response, without its date.
+fn answer(client: &mut Client, request: &str) -> (u16, Vec<(String, String)>, Vec<u8>) {
+    let is_head = request.starts_with("HEAD");
+    let content = if is_head { Content::Omitted } else { Content::Follows };
+    let Response { status, mut fields, body } = client.response_to(content);
+    fields.retain(|(name, _)| name != "Date");
+    (status, fields, body)
+}
+
+fn all_kinds(target: &Target) {
+    let alone: Vec<_> = KINDS
+        .iter()
+        .map(|request| {
+            let mut client = Client::connect(target);
+            client.send(request);
+            answer(&mut client, request)
+        })
+        .collect();
+    let mut client = Client::connect(target);
+    // Each behind each.
+    let pairs =
+        (0..KINDS.len()).flat_map(|one| (0..KINDS.len()).flat_map(move |other| [one, other]));
+    let order: Vec<_> = pairs.collect();
+    for some in order.chunks(24) {
+        client.send(some.iter().map(|&kind| KINDS[kind]).collect::<String>());
+        for &kind in some {
+            let response = answer(&mut client, KINDS[kind]);
+            assert!(response == alone[kind], "{}: {:?}", KINDS[kind], response.1);
+        }
+    }
+}
+
+fn cut_anywhere(target: &Target) {
+    let mut client = Client::connect(target);
+    for request in KINDS {
+        client.send(request);
+        let whole = answer(&mut client, request);
+        for at in 1..request.len() {
+            client.send(&request[..at]);
+            thread::sleep(Duration::from_millis(1));
+            client.send(&request[at..]);
+            assert!(answer(&mut client, request) == whole, "{request:?} cut at {at}");
+        }
+    }
+}
+
+/// RFC 9112 §2.2: some clients send one behind their content.
+fn empty_line(target: &Target) {
+    let mut client = Client::connect(target);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n");
+    assert_eq!(client.response().status, 405);
+    client.expect_silence(HEAD_TIMEOUT * 2);
+    client.send("\r").expect_silence(HEAD_TIMEOUT / 4);
+    client.send("\n").expect_silence(HEAD_TIMEOUT * 3 / 2);
+    client.get("/letters.txt");
+    assert_eq!(client.response().status, 200);
 }
 
 fn byte_by_byte(target: &Target) {

@@ -106,6 +106,10 @@ path = "/there"
 redirect = { to = "https://there.test/{path}?from=here", status = 302 }
 
 [[site.rule]]
+path = "/tour"
+redirect = { to = "/site.txt#part", status = 302 }
+
+[[site.rule]]
 path = "/303"
 redirect = { to = "/site.txt", status = 303 }
 
@@ -244,6 +248,8 @@ fn prepare_ruled(root: &Path) {
     write("stale.css", b"fresh\n");
     write("assets/a.js", b"asset\n");
     write("api/x.json", b"{}\n");
+    write("api/c.css", b"c\n");
+    write("api/c.css.gz", b"gzip c");
     write("bare/x.txt", b"bare\n");
     write("page.custom", b"custom\n");
     write("cyrillic/x.txt", b"x\n");

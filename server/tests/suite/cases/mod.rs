@@ -10,6 +10,8 @@ mod ranges;
 mod rules;
 mod targets;
 
+use pagewire::http::{Limits, Parsed, parse};
+
 use crate::{
     Check,
     client::{Client, Content, Response},
@@ -27,8 +29,22 @@ pub const CHECKS: &[Check] = &[
     ("RFC 3986 paths", |target| run(target, paths::CASES)),
     ("rules of a site", |target| run(target, rules::CASES)),
     ("requests that are too large are refused by what is too large", too_large),
+    ("requests that are large are answered", large_enough),
     ("parts of a multipart response are what was asked for", parts),
     ("HEAD equals the head of GET", head_equals_get),
+];
+
+/// All that is asked there.
+const TABLES: [&[Case]; 9] = [
+    messages::CASES,
+    targets::CASES,
+    contents::CASES,
+    methods::CASES,
+    conditions::CASES,
+    ranges::CASES,
+    negotiation::CASES,
+    paths::CASES,
+    rules::CASES,
 ];
 
 /// What becomes of the connection afterwards.
@@ -167,6 +183,40 @@ fn too_large(target: &Target) {
         assert_eq!(client.response().status, status);
         if status > 404 {
             client.expect_end();
+        }
+    }
+}
+
+/// RFC 9112 §3 recommends room for 8,000 bytes in the first line; what browsers add is beside that.
+fn large_enough(target: &Target) {
+    let fill = |len: usize| "a".repeat(len);
+    let fields = format!("Host: a\r\nUser-Agent: {}\r\nCookie: {}", fill(200), fill(4_000));
+    let line = |path: &str| format!("GET {path}?{} HTTP/1.1", fill(7_984 - path.len()));
+    let many = "\r\nX: y".repeat(120);
+    let requests = [
+        format!("{}\r\n{fields}\r\n\r\n", line("/letters.txt")),
+        format!("GET /letters.txt HTTP/1.1\r\nHost: a{many}\r\n\r\n"),
+        format!("GET /letters.txt HTTP/1.1\r\nHost: a\r\n{}: {}\r\n\r\n", fill(4_000), fill(4_000)),
+    ];
+    let mut client = Client::connect(target);
+    for request in requests {
+        client.send(&request);
+        assert_eq!(client.response().status, 200, "{request}");
+    }
+}
+
+/// A request that comes in pieces reads as one that comes whole: a part of it decides nothing, or what stays.
+#[test]
+fn no_part_of_a_request_reads_as_something_else() {
+    let all = TABLES.into_iter().flatten().map(|case| case.1.text());
+    // What comes before the content is answered at once then.
+    for text in all.filter(|text| !text.contains("Expect:")) {
+        let (bytes, limits) = (text.as_bytes(), Limits::default());
+        let whole = parse(bytes, &limits);
+        assert_ne!(whole, Parsed::Partial, "{text:?}");
+        for len in 0..bytes.len() {
+            let part = parse(&bytes[..len], &limits);
+            assert!(part == Parsed::Partial || part == whole, "{len} bytes of {text:?}: {part:?}");
         }
     }
 }
