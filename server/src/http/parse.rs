@@ -176,7 +176,11 @@ pub enum Parsed<'a> {
 pub fn worth_parsing(bytes: &[u8], seen: usize, limits: &Limits) -> bool {
     seen == 0
         || bytes.len() >= limits.head_bytes
-        || bytes.get(seen..).is_some_and(|fresh| memchr::memchr(b'\n', fresh).is_some())
+        || bytes.get(seen - 1..).is_some_and(|from_last| {
+            let ends_no_line = |at| from_last.get(at + 1).is_some_and(|&next| next != b'\n');
+            memchr::memchr(b'\n', &from_last[1..]).is_some()
+                || memchr::memchr_iter(b'\r', from_last).any(ends_no_line)
+        })
         || memchr::memmem::find(bytes, b"\r\n\r\n").is_some()
 }
 

@@ -363,6 +363,10 @@ fn a_drip_is_parsed_only_where_it_matters() {
     assert!(worth_parsing(b"G", 0, &LIMITS));
     assert!(!worth_parsing(b"GE", 1, &LIMITS));
     assert!(worth_parsing(&head[..16], 15, &LIMITS));
+    assert!(!worth_parsing(&head[..15], 14, &LIMITS), "a CR may end a line");
+    assert!(worth_parsing(b"GET / HTTP/1.1\r\nX: a\rb", 21, &LIMITS), "and this one does not");
+    assert!(worth_parsing(b"GET / HTTP/1.1\r\nX: a\rb", 20, &LIMITS));
+    assert!(!worth_parsing(b"G", 1, &LIMITS));
     assert!(worth_parsing(head, head.len() - 1, &LIMITS));
     assert!(worth_parsing(&[b'a'; 1024], 1023, &LIMITS));
 }

@@ -7,8 +7,33 @@ use super::{error::RuleError, fields::is_token};
 /// Of names that nothing is known about.
 const BYTES: &str = "application/octet-stream";
 
-/// Where the table is behind (RFC 9239 §6).
-const CORRECTED: &[(&str, &str)] = &[("mjs", "text/javascript"), ("cjs", "text/javascript")];
+/// Where the table is behind: types that are registered, or that players and browsers count on.
+const CORRECTED: &[(&str, &str)] = &[
+    // RFC 9239 §6, ECMA-426 §3.
+    ("mjs", "text/javascript"),
+    ("cjs", "text/javascript"),
+    ("map", "application/json"),
+    // RFC 8081 §4.4.
+    ("woff", "font/woff"),
+    ("otf", "font/otf"),
+    // RFC 8216 §3, §4; ISO 23009-1 Annex C; RFC 4337 §3.1.
+    ("m3u8", "application/vnd.apple.mpegurl"),
+    ("ts", "video/mp2t"),
+    ("m2ts", "video/mp2t"),
+    ("m4s", "video/iso.segment"),
+    ("m4a", "audio/mp4"),
+    ("mid", "audio/midi"),
+    ("midi", "audio/midi"),
+    // RFC 6713, RFC 8878 §7.1.
+    ("tgz", "application/gzip"),
+    ("zst", "application/zstd"),
+    ("rpm", "application/x-rpm"),
+    // RFC 9512 §2.1.
+    ("yaml", "application/yaml"),
+    ("yml", "application/yaml"),
+    ("toml", "application/toml"),
+    ("topojson", "application/json"),
+];
 
 /// Types that a rule gives to extensions, which are lower case and without a dot.
 pub(super) type Types = BTreeMap<Box<str>, Box<str>>;
@@ -95,6 +120,12 @@ mod tests {
             ("a.webm", "video/webm"),
             ("a.tar.gz", "application/gzip"),
             ("a.pdf", "application/pdf"),
+            ("a.WOFF", "font/woff"),
+            ("live.m3u8", "application/vnd.apple.mpegurl"),
+            ("live.ts", "video/mp2t"),
+            ("app.js.map", "application/json"),
+            ("a.tar.zst", "application/zstd"),
+            ("a.yml", "application/yaml"),
             ("LICENSE", "application/octet-stream"),
             ("a.unheard-of", "application/octet-stream"),
             ("html", "application/octet-stream"),
