@@ -26,12 +26,14 @@ Signals:
   SIGQUIT          finish what is being sent, for at most --drain-timeout, then end
   SIGTERM, SIGINT  end at once; connections are cut";
 
-const CONFIGURATION: &str = "\
-Configuration:
-  Every flag is also a key of the file, and PAGEWIRE_ with its name in capitals is a variable of the
-  environment: --head-timeout 5s, PAGEWIRE_HEAD_TIMEOUT=5s, head_timeout = \"5s\". A flag beats the
-  environment, and that beats the file. The file is the one of --config or PAGEWIRE_CONFIG; if neither
-  is given nor a directory, /etc/pagewire/pagewire.toml, if there is one.";
+/// One line, which is wrapped as the terminal is wide.
+const CONFIGURATION: &str = concat!(
+    "Configuration:\n",
+    "  Every flag is also a key of the file, and PAGEWIRE_ with its name in capitals is a variable of the ",
+    "environment: --head-timeout 5s, PAGEWIRE_HEAD_TIMEOUT=5s, head_timeout = \"5s\". A flag beats the ",
+    "environment, and that beats the file. The file is the one of --config or PAGEWIRE_CONFIG; if neither ",
+    "is given nor a directory, /etc/pagewire/pagewire.toml, if there is one.",
+);
 
 /// The argument that names the file.
 const FILE: &str = "config";
@@ -91,7 +93,9 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("completions")
                 .about("Print completions for a shell")
-                .after_help("  pagewire completions bash >/etc/bash_completion.d/pagewire")
+                .after_help(
+                    "Example:\n  pagewire completions bash >/etc/bash_completion.d/pagewire",
+                )
                 .arg(shell),
         )
         .subcommand(

@@ -21,10 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default, Args)]
 pub struct Which {
     /// Process number of the server, where several run
-    #[arg(long, value_name = "PID", conflicts_with = "socket")]
+    #[arg(long, value_name = "PID", conflicts_with = "socket", global = true)]
     pub pid: Option<u32>,
     /// Its control socket, if that is not where it is by default
-    #[arg(long, value_name = "PATH", env = "PAGEWIRE_CONTROL")]
+    #[arg(long, value_name = "PATH", env = "PAGEWIRE_CONTROL", global = true)]
     pub socket: Option<PathBuf>,
 }
 

@@ -69,9 +69,9 @@ enum Tool {
     ///
     /// For a server on the XDP transport. Of what comes to the served address and port from a denied
     /// source, nothing is answered, neither in the handshake nor later; what else comes from there is the
-    /// kernel's affair as before. Connections that it has already time out. The list outlives a reload and
-    /// ends with the server; --metrics counts what was dropped. Needs to run as the server's user or as
-    /// root.
+    /// kernel's affair as before. Connections that it has already time out. The list outlives a reload
+    /// and the loss of the interface, and ends with the process; --metrics counts what was dropped. Needs
+    /// to run as the server's user or as root.
     Deny(DenyArgs),
     /// Emulate the link of a lab until it goes; `pw lab up` starts this
     #[command(hide = true)]

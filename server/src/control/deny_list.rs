@@ -1,6 +1,7 @@
 //! Sources that the steering program drops before they cost a core anything, changed while it runs.
 //!
-//! The list is the program's: a reload leaves it alone, and it ends with the server.
+//! The list is the program's: a reload leaves it alone. It is handed on to the server that takes over where the
+//! interface was lost (`life`), and ends with the process.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

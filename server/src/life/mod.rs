@@ -17,6 +17,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, never, select, tick};
 use pagewire_driver::Interface;
+use pagewire_stack::Prefix;
 
 use self::{signals::Ask, systemd::Watchdog};
 use crate::{
@@ -54,7 +55,17 @@ pub fn serve(sources: Sources) -> Result<(), Failure> {
     let asked = signals::asked()?;
     let watchdog = Watchdog::of_environment();
     let trouble = Arc::default();
-    let mut life = Life { sources, settings, config, keeper, asked, watchdog, trouble, seen: None };
+    let mut life = Life {
+        sources,
+        settings,
+        config,
+        keeper,
+        asked,
+        watchdog,
+        trouble,
+        denied: Vec::new(),
+        seen: None,
+    };
     let mut is_first = true;
     let mut server = life.start(&life.config.clone())?;
     loop {
@@ -74,6 +85,7 @@ pub fn serve(sources: Sources) -> Result<(), Failure> {
         life.announce(&server);
         let end = life.live(&server);
         drop(instruments);
+        life.keep_denied(&server);
         if end == End::Asked {
             systemd::stopping();
         }
@@ -110,6 +122,8 @@ struct Life {
     watchdog: Watchdog,
     /// What has happened to the interface.
     trouble: Arc<Trouble>,
+    /// The sources that were denied when a server on AF_XDP was last seen.
+    denied: Vec<Prefix>,
     /// The number of the interface, if it was up, when the server was started.
     seen: Option<u32>,
 }
@@ -130,7 +144,14 @@ impl Life {
     /// Starts a server.
     fn start(&mut self, config: &Config) -> Result<Server, Failure> {
         self.seen = interface_of(config);
-        Server::start_by(config, &self.keeper, &self.trouble)
+        Server::start_by(config, &self.keeper, &self.trouble, &self.denied)
+    }
+
+    /// Has the next server deny what this one does. The kernel's TCP has no list, and changes none.
+    fn keep_denied(&mut self, server: &Server) {
+        if let Ok(denied) = server.observer().deny_list().all() {
+            self.denied = denied;
+        }
     }
 
     /// Whether the server is on the kernel's TCP only since there was no interface, and there is one now.

@@ -22,6 +22,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use pagewire_driver::Waker;
+use pagewire_stack::Prefix;
 
 use crate::{
     access_log::AccessLog,
@@ -101,10 +102,11 @@ impl Server {
     ///
     /// Any [`Failure`]; nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, Failure> {
-        Self::start_by(config, &Keeper::none(Confinement::Free), &Arc::default())
+        Self::start_by(config, &Keeper::none(Confinement::Free), &Arc::default(), &[])
     }
 
-    /// The same, with what `keeper` may do. What happens to the interface goes to `trouble`.
+    /// The same, with what `keeper` may do. What happens to the interface goes to `trouble`; from the first
+    /// frame on nothing is heard of sources that are `denied`, if the user-level stack serves.
     ///
     /// # Errors
     ///
@@ -113,11 +115,12 @@ impl Server {
         config: &Config,
         keeper: &Keeper,
         trouble: &Arc<Trouble>,
+        denied: &[Prefix],
     ) -> Result<Self, Failure> {
         let mut server = match &config.transport {
             TransportConfig::Kernel(kernel) => kernel::start(config, kernel, keeper)?,
             TransportConfig::Xdp(xdp) => {
-                match (xdp::start(config, xdp, keeper, trouble), &xdp.fallback) {
+                match (xdp::start(config, xdp, keeper, trouble, denied), &xdp.fallback) {
                     (Err(failure), Some(fallback)) if failure.is_want_of_xdp() => {
                         fall_back(config, fallback, keeper, failure)?
                     }

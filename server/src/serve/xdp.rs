@@ -11,8 +11,9 @@ use std::{
 
 use crossbeam_channel::Receiver;
 use pagewire_driver::{Cause, Port, Served, Steering, XdpConfig as QueueConfig, XdpError, XdpPort};
-use pagewire_stack::user::{
-    MOST_ADDRESSES, MOST_SHARDS, Mesh, ServedAddress, UserConfig, UserLimits, UserStack,
+use pagewire_stack::{
+    Prefix,
+    user::{MOST_ADDRESSES, MOST_SHARDS, Mesh, ServedAddress, UserConfig, UserLimits, UserStack},
 };
 
 use super::{
@@ -59,6 +60,7 @@ pub(super) fn start(
     xdp: &XdpConfig,
     keeper: &Keeper,
     trouble: &Arc<Trouble>,
+    denied: &[Prefix],
 ) -> Result<Server, Failure> {
     check_counts(xdp)?;
     let mut config = config.clone();
@@ -80,7 +82,14 @@ pub(super) fn start(
             owned_alone: served.owned_alone,
         })
         .collect();
-    let mut steering = keeper.run(move || Steering::load(&served))??;
+    let denied = denied.to_vec();
+    let mut steering = keeper.run(move || {
+        let steering = Steering::load(&served)?;
+        for network in denied {
+            steering.deny(network.address(), network.length())?;
+        }
+        Ok::<_, XdpError>(steering)
+    })??;
     let mut launch = Launch::new(&config, keeper)?;
     for (mesh, &queue) in Mesh::new(xdp.queues.len()).into_iter().zip(&xdp.queues) {
         let stack_config = UserConfig {

@@ -237,8 +237,9 @@ keys! {
         drain_timeout: Time<0, 86_400_000> = "30s", AtReload;
     }
     "Observation" {
-        /// Unix socket for `pw top` and `pw connections`, open to this user alone; `off` for none. [default:
-        /// named after the process, in /run/pagewire, or without root in `$XDG_RUNTIME_DIR/pagewire`]
+        /// Unix socket for `pw top`, `pw connections` and `pw deny`, open to this user alone; `off` for none.
+        /// [default: named after the process, in /run/pagewire, or without root in
+        /// `$XDG_RUNTIME_DIR/pagewire`]
         control: Option<PathBuf> = "", AtStart;
         /// Address at which Prometheus finds /metrics, on the kernel's TCP. [default: none]
         metrics: Option<SocketAddr> = "", AtStart;

@@ -4,6 +4,7 @@
 
 mod client;
 mod cold;
+mod denied;
 mod detach;
 mod examples;
 mod hopping;
