@@ -3,24 +3,30 @@
 //! The order that loses nothing: [`Steering::load`], open the queues, [`Steering::register`] each,
 //! [`Steering::attach`]. The program hangs on a `bpf_link`, which the kernel takes down with the last
 //! descriptor of it: nothing stays on the interface, however the process ends.
+//!
+//! - `denied`: the list of sources that it drops; `errors`: what goes wrong, in words.
+
+mod denied;
+mod errors;
 
 use std::{
-    collections::BTreeSet,
     fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use aya::{
-    Ebpf, EbpfError,
-    maps::{
-        HashMap, MapData, MapError, PerCpuArray, XskMap,
-        lpm_trie::{Key, LpmTrie},
-    },
-    programs::{ProgramError, TestRun, TestRunOptions, Xdp, loaded_programs},
+    Ebpf,
+    maps::{HashMap, MapError, PerCpuArray, XskMap},
+    programs::{TestRun, TestRunOptions, Xdp, loaded_programs},
 };
 
+pub use self::denied::MOST_DENIED;
+use self::{
+    denied::Denied,
+    errors::{absent, explain, load_error, program_error, refused},
+};
 use crate::{
     Interface, SteeringCounters, XdpError,
     xdp::link::{self, LinkMode, LinkState},
@@ -30,13 +36,6 @@ const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/st
 
 /// The name of the program that takes what is served, in the object and in the kernel.
 pub const STEERING_PROGRAM: &str = "pagewire";
-
-/// Prefixes that can be denied at once: the size of the program's map, less one entry of its own.
-pub const MOST_DENIED: usize = 65_535;
-
-/// What the map of denied sources says of a prefix.
-const DENIED: u32 = 1;
-const ALLOWED: u32 = 0;
 
 /// The name in the object of the program that takes everything.
 const TAKE_ALL: &str = "pagewire_all";
@@ -108,16 +107,6 @@ struct Link {
     state: LinkState,
 }
 
-/// The denied sources: the program's map, and what is in it.
-#[derive(Debug)]
-struct Denied {
-    map: LpmTrie<MapData, [u8; 16], u32>,
-    prefixes: BTreeSet<(IpAddr, u8)>,
-}
-
-/// All IPv4 addresses, mapped into IPv6 as they are in the maps.
-const ALL_IPV4: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
 /// The loaded program. Dropping it detaches it.
 #[derive(Debug)]
 pub struct Steering {
@@ -164,11 +153,7 @@ impl Steering {
 
     fn with_program(mut bpf: Ebpf, name: &'static str) -> Result<Self, XdpError> {
         let map = bpf.take_map("DENIED_SOURCES").ok_or_else(|| absent("DENIED_SOURCES"))?;
-        let error = |error: MapError| refused("list sources to", &error);
-        let mut map = LpmTrie::try_from(map).map_err(error)?;
-        // A prefix of IPv6 that IPv4 is mapped into must not be one of IPv4.
-        map.insert(&prefix_key(ALL_IPV4), ALLOWED, 0).map_err(error)?;
-        let denied = Mutex::new(Denied { map, prefixes: BTreeSet::new() });
+        let denied = Mutex::new(Denied::new(map)?);
         let mut steering = Self { link: None, bpf, denied, name };
         steering.program()?.load().map_err(|error| program_error("load", &error))?;
         Ok(steering)
@@ -194,11 +179,7 @@ impl Steering {
     ///
     /// [`XdpError::Steering`], for instance if [`MOST_DENIED`] prefixes are denied already.
     pub fn deny(&self, source: IpAddr, bits: u8) -> Result<bool, XdpError> {
-        let prefix = prefix(source, bits);
-        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        let inserted = denied.map.insert(&prefix_key(prefix), DENIED, 0);
-        inserted.map_err(|error| refused("deny a source to", &error))?;
-        Ok(denied.prefixes.insert(prefix))
+        self.list().deny(source, bits)
     }
 
     /// Takes a prefix off the list on which [`deny`](Self::deny) has put it, exactly as it was put there.
@@ -208,29 +189,21 @@ impl Steering {
     ///
     /// [`XdpError::Steering`].
     pub fn allow(&self, source: IpAddr, bits: u8) -> Result<bool, XdpError> {
-        let prefix = prefix(source, bits);
-        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        if !denied.prefixes.contains(&prefix) {
-            return Ok(false);
-        }
-        let key = prefix_key(prefix);
-        let removed = match prefix {
-            ALL_IPV4 => denied.map.insert(&key, ALLOWED, 0),
-            _ => denied.map.remove(&key),
-        };
-        removed.map_err(|error| refused("allow a source to", &error))?;
-        Ok(denied.prefixes.remove(&prefix))
+        self.list().allow(source, bits)
     }
 
     /// The list: the first address of each prefix, and how many bits it has. IPv4 first, in order.
     pub fn denied(&self) -> Vec<(IpAddr, u8)> {
-        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        denied.prefixes.iter().copied().collect()
+        self.list().prefixes().collect()
     }
 
     /// How many prefixes are on the list.
     pub fn denied_count(&self) -> usize {
-        self.denied.lock().unwrap_or_else(PoisonError::into_inner).prefixes.len()
+        self.list().prefixes().len()
+    }
+
+    fn list(&self) -> MutexGuard<'_, Denied> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes ARP, NDP and ICMP of a served address from now on, or leaves them to the kernel.
@@ -395,96 +368,9 @@ fn endpoint_key(address: [u8; 16], port: u16) -> [u8; 20] {
     key
 }
 
-/// A prefix as it is listed: the bits behind it are zero, and what is IPv4 in IPv6 is IPv4.
-fn prefix(address: IpAddr, bits: u8) -> (IpAddr, u8) {
-    match address {
-        IpAddr::V4(address) => {
-            let bits = bits.min(32);
-            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-            (Ipv4Addr::from_bits(address.to_bits() & mask).into(), bits)
-        }
-        IpAddr::V6(address) => {
-            let bits = bits.min(128);
-            if let (Some(address), Some(bits)) = (address.to_ipv4_mapped(), bits.checked_sub(96)) {
-                return prefix(address.into(), bits);
-            }
-            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
-            (Ipv6Addr::from_bits(address.to_bits() & mask).into(), bits)
-        }
-    }
-}
-
-/// The key of a prefix in the map.
-fn prefix_key((address, bits): (IpAddr, u8)) -> Key<[u8; 16]> {
-    let mapped = if address.is_ipv4() { 96 } else { 0 };
-    Key::new(mapped + u32::from(bits), address_key(address))
-}
-
-/// Why an attachment failed, in words where the kernel's own are none.
-fn explain(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EOPNOTSUPP) => "the driver has no native XDP".into(),
-        Some(libc::ENOSPC) => {
-            "the other end of the veth pair has more TX queues than this one has RX queues".into()
-        }
-        Some(libc::ERANGE) => "the other end of the veth pair has an MTU above 3,506".into(),
-        _ => error.to_string(),
-    }
-}
-
-fn absent(name: &str) -> XdpError {
-    XdpError::Steering { action: "load", reason: format!("it has no {name}") }
-}
-
-fn refused(action: &'static str, error: &dyn std::error::Error) -> XdpError {
-    let mut reason = error.to_string();
-    if let Some(source) = error.source() {
-        reason = format!("{reason}: {source}");
-    }
-    XdpError::Steering { action, reason }
-}
-
-fn program_error(action: &'static str, error: &ProgramError) -> XdpError {
-    match error {
-        ProgramError::LoadError { io_error, .. } if is_permission(io_error) => {
-            XdpError::Privilege { action: "load an XDP program".into() }
-        }
-        error => refused(action, error),
-    }
-}
-
-fn load_error(error: &EbpfError) -> XdpError {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = source {
-        if error.downcast_ref().is_some_and(is_permission) {
-            return XdpError::Privilege { action: "load an XDP program".into() };
-        }
-        source = error.source();
-    }
-    refused("load", error)
-}
-
-fn is_permission(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::PermissionDenied
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prefix_has_no_bits_behind_it() {
-        let key = |text: &str, bits| {
-            let key = prefix_key(prefix(text.parse().unwrap(), bits));
-            (key.prefix_len(), Ipv6Addr::from(key.data()).to_string())
-        };
-        assert_eq!(key("10.1.2.3", 8), (104, "::ffff:10.0.0.0".into()));
-        assert_eq!(key("10.1.2.3", 200), (128, "::ffff:10.1.2.3".into()));
-        assert_eq!(key("2001:db8:1:2:3::1", 64), (64, "2001:db8:1:2::".into()));
-        assert_eq!(key("2001:db8::1", 0), (0, "::".into()));
-        assert_eq!(key("10.1.2.3", 0), (96, "::ffff:0.0.0.0".into()));
-        assert_eq!(key("::ffff:10.1.2.3", 104), (104, "::ffff:10.0.0.0".into()));
-    }
 
     #[test]
     fn ipv4_addresses_are_mapped() {
