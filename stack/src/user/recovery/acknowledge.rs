@@ -97,6 +97,12 @@ impl Sender {
             (self.timer_from, self.backoff) = (now, 0);
             self.refresh_path(now);
         }
+        if bytes > 0
+            && let Some(threshold) = flight.unlike_congestion.take()
+        {
+            // RFC 8201 section 5.4: the smaller size was all that it took.
+            self.window.threshold = threshold;
+        }
         let hole = self.count_duplicates(ack, is_update, bytes, &mut flight);
         // For a round trip after the window has held something back.
         let was_limited = ack.offset - bytes < flight.limited_end

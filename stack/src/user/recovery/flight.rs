@@ -59,6 +59,8 @@ pub struct Flight {
     pub hystart: HyStart,
     pub undo: Option<Undo>,
     pub doubt: Doubt,
+    /// The threshold before timeouts that shorter segments may show to have been the path's limit, not congestion.
+    pub unlike_congestion: Option<u64>,
     /// When more segments will count as lost.
     pub reorder_at: Option<Instant>,
     /// Duplicate acknowledgements of a peer without SACK.

@@ -142,6 +142,10 @@ impl Sender {
         debug_assert!(una < next);
         if self.path.suspect(now, self.backoff, front) {
             self.window.cwnd = self.window.cwnd.max(front.into());
+            // Nothing as long as a segment has ever arrived.
+            if una < mss.into() {
+                flight.unlike_congestion = flight.undo.map(|undo| undo.window.threshold);
+            }
         }
     }
 

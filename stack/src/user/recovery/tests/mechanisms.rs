@@ -1,112 +1,11 @@
 //! Each mechanism by a script: what is sent, what comes back, what follows.
 
-use std::{ops::Range, time::Duration};
+use std::time::Duration;
 
 use pagewire_driver::Instant;
 
-use crate::user::recovery::{
-    Ack, Cause, Chance, Expired, FlightPool, RecoverySnapshot, Sender, Terms,
-    acknowledge::Acknowledged,
-};
-
-const MSS: u32 = 1_000;
-const RTT_MS: u64 = 100;
-/// The peer's window.
-const WINDOW: u32 = 1 << 20;
-
-/// The segments from `first` to the one before `end`.
-fn seg(first: u64, end: u64) -> Range<u64> {
-    first..end
-}
-
-struct Script {
-    sender: Sender,
-    pool: FlightPool,
-    now: Instant,
-}
-
-impl Script {
-    fn new(has_sack: bool) -> Self {
-        let now = Instant::from_millis(10_000);
-        let rtt = Some(Duration::from_millis(RTT_MS));
-        let terms =
-            Terms { mss: MSS, has_sack, window: WINDOW, window_sequence: 0, rtt, timeouts: 0 };
-        Self { sender: Sender::new(now, &terms), pool: FlightPool::default(), now }
-    }
-
-    fn wait(&mut self, ms: u64) -> Expired {
-        self.now += Duration::from_millis(ms);
-        self.sender.expire(self.now, false, &mut self.pool)
-    }
-
-    /// Goes to the next timer. Returns how long that was from `since`, and what it meant.
-    fn timer(&mut self, since: Instant) -> (u64, Expired) {
-        self.now = self.sender.timer(false).expect("a timer");
-        ((self.now - since).as_millis() as u64, self.sender.expire(self.now, false, &mut self.pool))
-    }
-
-    /// Sends whole segments afresh as far as `most` goes and is allowed, pacing aside. Returns how many.
-    fn fresh(&mut self, most: u64) -> u64 {
-        let mut sent = 0;
-        while sent < most {
-            match self.sender.next(self.now, (most - sent) * u64::from(MSS)) {
-                Chance::Fresh { len } => {
-                    self.sender.sent_fresh(self.now, len, false, &mut self.pool);
-                    sent += len / u64::from(MSS);
-                }
-                Chance::Later(at) => self.now = at,
-                _ => break,
-            }
-        }
-        sent
-    }
-
-    /// Sends again what is to be. Returns the segments' numbers and why.
-    fn again(&mut self) -> Vec<(u64, Cause)> {
-        let mut sent = Vec::new();
-        loop {
-            match self.sender.next(self.now, 0) {
-                Chance::Again { offset, cause, .. } => {
-                    self.sender.sent_again(self.now, self.now.millis() as u32);
-                    sent.push((offset / u64::from(MSS), cause));
-                }
-                Chance::Later(at) => self.now = at,
-                _ => return sent,
-            }
-        }
-    }
-
-    /// An acknowledgement of so many segments, and of these besides.
-    fn ack(&mut self, segments: u64, blocks: &[Range<u64>]) -> Acknowledged {
-        self.ack_with(segments, blocks, None, false)
-    }
-
-    fn ack_with(
-        &mut self,
-        segments: u64,
-        blocks: &[Range<u64>],
-        echo: Option<u32>,
-        is_marked: bool,
-    ) -> Acknowledged {
-        let bytes = |segment: u64| segment * u64::from(MSS);
-        let blocks: Vec<_> =
-            blocks.iter().map(|block| bytes(block.start)..bytes(block.end)).collect();
-        let ack = Ack {
-            offset: bytes(segments),
-            window: WINDOW,
-            sequence: 0,
-            blocks: &blocks,
-            echo,
-            has_data: false,
-            is_marked,
-        };
-        self.sender.on_ack(self.now, &ack, &mut self.pool)
-    }
-
-    fn state(&self) -> RecoverySnapshot {
-        self.sender.snapshot()
-    }
-}
+use super::script::{MSS, RTT_MS, Script, WINDOW, seg};
+use crate::user::recovery::{Ack, Cause, Chance, Expired, Sender, Terms};
 
 #[test]
 fn ten_segments_leave_at_first() {
@@ -499,6 +398,36 @@ fn a_smaller_path_repairs_at_once_and_is_no_congestion() {
     let again: Vec<_> = script.again().into_iter().map(|(segment, _)| segment).collect();
     assert_eq!(again, [0, 1, 2, 3]);
     assert_eq!((script.state().mss, script.state().threshold), (600, u64::MAX));
+}
+
+#[test]
+fn a_black_hole_that_swallows_the_first_segments_is_no_congestion() {
+    let mut script = Script::new(true);
+    script.fresh(10);
+    for _ in 0..3 {
+        script.timer(script.now);
+        script.again();
+    }
+    assert_eq!(script.state().mss, 536);
+    assert_eq!(script.state().threshold, 7_000, "it may be an outage as well");
+    script.ack(1, &[]);
+    assert_eq!(script.state().threshold, u64::MAX);
+    assert!(script.state().cwnd < 3_000, "slow start: {}", script.state().cwnd);
+}
+
+#[test]
+fn timeouts_after_whole_segments_have_arrived_are_congestion() {
+    let mut script = Script::new(true);
+    script.fresh(10);
+    script.wait(RTT_MS);
+    script.ack(1, &[]);
+    for _ in 0..4 {
+        script.timer(script.now);
+        script.again();
+    }
+    assert_eq!(script.state().mss, 536);
+    script.ack(2, &[]);
+    assert!(script.state().threshold < 20_000, "{}", script.state().threshold);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod mechanisms;
 mod receiver;
+mod script;
 mod seeds;
 mod work;
 mod world;
