@@ -167,7 +167,7 @@ fn answer(port: &mut XdpPort, response: &Template, answers: f64, shared: &Shared
         debt.incur(burst.len());
         drop(burst.drain());
         let due = debt.due();
-        let sent = send(port, response, due);
+        let sent = response.send(port, due);
         (0..sent).for_each(|_| debt.pay());
         let flushed = port.flush(now);
         if flushed == Flush::Taken {
@@ -199,7 +199,7 @@ fn ask(port: &mut XdpPort, request: &Template, answers: f64, window: f64, shared
             debt.incur(burst.len());
             drop(burst.drain());
         }
-        let sent = send(port, request, open.due() + debt.due());
+        let sent = request.send(port, open.due() + debt.due());
         for _ in 0..sent {
             if open.due() > 0 {
                 open.pay();
@@ -218,17 +218,4 @@ fn ask(port: &mut XdpPort, request: &Template, answers: f64, window: f64, shared
             port.wait(now, Some(now + NAP));
         }
     }
-}
-
-/// Sends up to `due` frames, as many as are taken, and says how many.
-fn send(port: &mut XdpPort, template: &Template, due: usize) -> usize {
-    let count = due.min(port.credits());
-    for sent in 0..count {
-        let Some(mut frame) = port.allocate() else { return sent };
-        template.write(&mut frame);
-        if port.transmit(frame).is_err() {
-            return sent;
-        }
-    }
-    count
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use pagewire_driver::{Frame, MacAddress};
+use pagewire_driver::{Frame, MacAddress, Port};
 
 /// Ethernet, IPv4 and TCP.
 const HEADERS: usize = 14 + 20 + 20;
@@ -53,6 +53,19 @@ impl Template {
     pub fn write(&self, frame: &mut Frame) {
         frame.set_len(self.len);
         frame.bytes_mut()[..HEADERS].copy_from_slice(&self.headers);
+    }
+
+    /// Sends up to `most` of these, as many as are taken, and says how many.
+    pub fn send(&self, port: &mut impl Port, most: usize) -> usize {
+        let count = most.min(port.credits());
+        for sent in 0..count {
+            let Some(mut frame) = port.allocate() else { return sent };
+            self.write(&mut frame);
+            if port.transmit(frame).is_err() {
+                return sent;
+            }
+        }
+        count
     }
 }
 

@@ -114,7 +114,7 @@ fn turn_until_end(port: &mut XdpPort, role: Role, phase: &Phase) -> io::Result<D
             drop(burst.drain());
         }
         if let Role::Generate(template) = role {
-            idle &= generate(port, &template) == 0;
+            idle &= template.send(port, BURST) == 0;
         }
         let flushed = port.flush(now);
         match role {
@@ -129,19 +129,6 @@ fn turn_until_end(port: &mut XdpPort, role: Role, phase: &Phase) -> io::Result<D
     let (before, time) = start.unwrap_or_default();
     let counters = difference(&port.counters(), &before);
     Ok(Done { counters, time: cpu::thread_time()?.saturating_sub(time) })
-}
-
-/// Sends up to a burst of frames and says how many.
-fn generate(port: &mut XdpPort, template: &Template) -> usize {
-    let count = port.credits().min(BURST);
-    for sent in 0..count {
-        let Some(mut frame) = port.allocate() else { return sent };
-        template.write(&mut frame);
-        if port.transmit(frame).is_err() {
-            return sent;
-        }
-    }
-    count
 }
 
 fn difference(after: &PortCounters, before: &PortCounters) -> PortCounters {

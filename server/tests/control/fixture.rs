@@ -6,7 +6,8 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use pagewire::{
@@ -73,10 +74,28 @@ impl Running {
         assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
     }
 
+    /// Serves as fast as if nobody were in its way.
+    pub fn serves_on(&self) {
+        for _ in 0..50 {
+            let start = Instant::now();
+            self.fetch();
+            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        }
+    }
+
     pub fn visit(&self) -> Client {
         let stream = UnixStream::connect(self.path()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client { stream: BufReader::new(stream) }
+    }
+}
+
+/// Waits until something is so: `what`, for whoever reads that it never was.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never so: {what}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

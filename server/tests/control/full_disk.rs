@@ -7,13 +7,12 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use pagewire_tools::lab::privileged;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::fixture::PATIENCE;
+use crate::fixture::{PATIENCE, wait_until};
 
 const BYTES: &str = "256k";
 
@@ -100,9 +99,8 @@ impl Process {
         samples.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
     }
 
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 }
 
@@ -110,14 +108,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "never so: {what}");
-        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -132,7 +122,7 @@ fn a_full_disk_stops_nothing_and_both_logs_go_on_when_there_is_room_again() {
         |words: &str| process.read("access.log").lines().filter(|it| it.contains(words)).count();
     wait_until("100 lines", || lines("/a.txt?before") == 100);
     let reloads = || process.read("error.log").matches("reloaded").count();
-    process.signal("HUP");
+    process.signal(Signal::HUP);
     wait_until("a reload", || reloads() == 1);
 
     process.fill();
@@ -147,7 +137,7 @@ fn a_full_disk_stops_nothing_and_both_logs_go_on_when_there_is_room_again() {
     assert!(lost() > 1_900, "{}", lost());
     assert!(lines("/a.txt?full") < 100);
     // The error log has no room for a word.
-    process.signal("HUP");
+    process.signal(Signal::HUP);
     process.load("/a.txt?full", 100);
     assert_eq!(reloads(), 1);
 
@@ -157,9 +147,9 @@ fn a_full_disk_stops_nothing_and_both_logs_go_on_when_there_is_room_again() {
     let whole = |line: &&str| line.starts_with("127.0.0.1 ") && line.ends_with("\"-\" \"-\"");
     let log = process.read("access.log");
     assert_eq!(log.lines().filter(|it| it.contains("?after")).filter(whole).count(), 100);
-    process.signal("HUP");
+    process.signal(Signal::HUP);
     wait_until("a reload is told again", || reloads() == 2);
-    process.signal("TERM");
+    process.signal(Signal::TERM);
     let status = process.child.wait().unwrap();
     assert!(status.success(), "{status}");
 }

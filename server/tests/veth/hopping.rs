@@ -3,6 +3,7 @@
 use std::{net::IpAddr, thread, time::Duration};
 
 use pagewire_tools::lab::{Lab, LabConfig, SERVER, Side, Switch, privileged};
+use rustix::process::Signal;
 
 use crate::{
     client::{Client, PATIENCE},
@@ -25,7 +26,7 @@ fn halt_and_go_on(server: IpAddr) {
     for client in &mut old {
         assert!(client.get("/page").unwrap() == site.files["page"]);
     }
-    process.signal("STOP");
+    process.signal(Signal::STOP);
     for client in &mut old {
         client.send("/page").unwrap();
     }
@@ -39,7 +40,7 @@ fn halt_and_go_on(server: IpAddr) {
             });
         }
         thread::sleep(PAUSE);
-        process.signal("CONT");
+        process.signal(Signal::CONT);
     });
     for client in &mut old {
         assert!(client.receive().expect("an answer") == site.files["page"]);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use pagewire_tools::lab::{INTERFACE, Lab, LabConfig, SERVER, Side, privileged};
+use rustix::process::Signal;
 
 use crate::{
     client::{Client, PATIENCE},
@@ -200,13 +201,13 @@ fn an_interface_that_is_back_and_takes_no_af_xdp_is_left_to_the_kernel() {
         Process::start(&lab, &site, &format!("--interface {INTERFACE} --address 10.77.0.1/24"));
     run(&lab, Side::Server, &format!("ip link del {INTERFACE}"));
     wait_said(&process, "not serving yet: there is no", 1);
-    process.signal("STOP");
+    process.signal(Signal::STOP);
     plug_in(&lab);
     for side in [Side::Client, Side::Server] {
         // Frames do not fit into a chunk.
         run(&lab, side, &format!("ip link set {INTERFACE} mtu 9000"));
     }
-    process.signal("CONT");
+    process.signal(Signal::CONT);
     wait_said(&process, "not serving yet: ", 2);
     wait_said(&process, "the kernel's TCP serves instead", 1);
     wait_said(&process, "serving again", 1);

@@ -5,12 +5,13 @@ use std::{
     fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use pagewire_tools::lab::{Lab, Side};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 pub const KERNEL: &str = "--listen 10.77.0.1:80 --listen [fd77::1]:80";
@@ -94,10 +95,9 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends it a signal, by its name.
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(status.unwrap().success());
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Kills it without a chance to tidy up.
@@ -108,7 +108,7 @@ impl Process {
 
     /// Ends it in order and returns the sums of what its shards say they have counted.
     pub fn stop(mut self) -> Counts {
-        self.signal("QUIT");
+        self.signal(Signal::QUIT);
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {}", self.said());
         Counts::read(&self.said())

@@ -9,6 +9,7 @@ use std::{
 };
 
 use pagewire_tools::lab::{Lab, LabConfig, SERVER, privileged};
+use rustix::process::Signal;
 
 use crate::{
     client::Client,
@@ -78,7 +79,7 @@ fn reload_under_load(reloads: usize) {
             for reload in 1..=reloads {
                 let root = reload % 2;
                 configure(directory.path(), root);
-                process.signal("HUP");
+                process.signal(Signal::HUP);
                 wait(&stop, || process.said().matches("INFO reloaded").count() == reload, &process);
                 let page = judge.get("/page").unwrap();
                 assert!(page == content(root, FILES[0].1), "reload {reload}: the old directory");

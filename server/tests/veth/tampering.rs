@@ -8,6 +8,7 @@ use std::{
 };
 
 use pagewire_tools::lab::{INTERFACE, Lab, LabConfig, SERVER, Side, privileged};
+use rustix::process::Signal;
 
 use crate::{
     client::{Client, PATIENCE},
@@ -73,14 +74,14 @@ fn a_program_in_its_place_is_waited_for() {
     let lab = Lab::up(&LabConfig::unique()).unwrap();
     let site = Site::new(&[("page", 50_000)]);
     let process = Process::start(&lab, &site, &format!("{XDP} --metrics {METRICS}"));
-    process.signal("STOP");
+    process.signal(Signal::STOP);
     assert_eq!(detach(process.id()), 1);
     let foreign = lab.within(Side::Server, || {
         let mut program = pagewire_driver::Steering::load_for_all().unwrap();
         program.attach(INTERFACE).unwrap();
         program
     });
-    process.signal("CONT");
+    process.signal(Signal::CONT);
     wait_said(&process, "cannot be attached again: another XDP program", 1);
     wait_said(&process, "not serving yet: another XDP program", 1);
     drop(foreign.unwrap());
@@ -90,25 +91,32 @@ fn a_program_in_its_place_is_waited_for() {
     process.stop();
 }
 
+fn set_queues(lab: &Lab, side: Side, count: u32) {
+    run(lab, side, &format!("ethtool -L {INTERFACE} rx {count} tx {count}"));
+}
+
+/// A lab whose interfaces have two queues and may have four.
+fn lab_of_two_queues() -> Lab {
+    let lab = Lab::up(&LabConfig { queues: Some(4), ..LabConfig::unique() }).unwrap();
+    set_queues(&lab, Side::Client, 2);
+    set_queues(&lab, Side::Server, 2);
+    lab
+}
+
 #[test]
 fn queues_that_are_added_are_served_too() {
     if !privileged() {
         return;
     }
-    let lab = Lab::up(&LabConfig { queues: Some(4), ..LabConfig::unique() }).unwrap();
-    let set = |side, count: u32| {
-        run(&lab, side, &format!("ethtool -L {INTERFACE} rx {count} tx {count}"));
-    };
-    set(Side::Client, 2);
-    set(Side::Server, 2);
+    let lab = lab_of_two_queues();
     let site = Site::new(&[("page", 50_000)]);
     site.open_to_all();
     let flags = format!("{XDP} --user nobody --metrics {METRICS}");
     let process = Process::start(&lab, &site, &flags);
     assert!(process.said().contains("shard 1") && !process.said().contains("shard 2"));
     fetch(&lab, &site);
-    set(Side::Server, 4);
-    set(Side::Client, 4);
+    set_queues(&lab, Side::Server, 4);
+    set_queues(&lab, Side::Client, 4);
     wait_said(&process, "has 4 queues now and had 2", 1);
     wait_said(&process, "serving again; its queues changed once", 1);
     assert!(process.said().contains("shard 3"), "{}", process.said());
@@ -125,16 +133,11 @@ fn chosen_queues_stay_the_same_however_many_there_are() {
     if !privileged() {
         return;
     }
-    let lab = Lab::up(&LabConfig { queues: Some(4), ..LabConfig::unique() }).unwrap();
-    let set = |side, count: u32| {
-        run(&lab, side, &format!("ethtool -L {INTERFACE} rx {count} tx {count}"));
-    };
-    set(Side::Client, 2);
-    set(Side::Server, 2);
+    let lab = lab_of_two_queues();
     let site = Site::new(&[("page", 50_000)]);
     let process = Process::start(&lab, &site, &format!("{XDP} --queues 0-1"));
     let mut client = Client::connect_many(&lab, SERVER[0], 1).remove(0);
-    set(Side::Server, 4);
+    set_queues(&lab, Side::Server, 4);
     // Two looks at them.
     thread::sleep(Duration::from_millis(2_500));
     assert!(client.get("/page").unwrap() == site.files["page"]);

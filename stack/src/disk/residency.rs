@@ -265,8 +265,8 @@ impl Residency {
         if now >= self.careful_until || !self.page_map.is_complete() {
             return self.is_resident(now, key, object).then_some(end);
         }
-        if self.seen(now, key).is_some_and(|age| age >= RENEW) && !self.wanted.contains_key(&key) {
-            self.want(key, object, Why::Renewal);
+        if let Some(age) = self.seen(now, key) {
+            self.renew(key, object, age);
         }
         let look = &mut self.looks[id.slot as usize % LOOKS];
         if look.covers(now, key.serial, start) {
@@ -358,9 +358,7 @@ impl Residency {
 
     fn is_resident(&mut self, now: Instant, key: Key, object: &Arc<FileObject>) -> bool {
         if let Some(age) = self.seen(now, key) {
-            if age >= RENEW && !self.wanted.contains_key(&key) {
-                self.want(key, object, Why::Renewal);
-            }
+            self.renew(key, object, age);
             return true;
         }
         if !self.pool.is_idle() || now < self.careful_until {
@@ -372,6 +370,13 @@ impl Residency {
             self.remembered[place(key)] = (key, now);
         }
         resident
+    }
+
+    /// Has a window in use looked after before its time is over.
+    fn renew(&mut self, key: Key, object: &Arc<FileObject>, age: Duration) {
+        if age >= RENEW && !self.wanted.contains_key(&key) {
+            self.want(key, object, Why::Renewal);
+        }
     }
 
     /// Has a window populated.

@@ -67,14 +67,21 @@ fn settle(residency: &mut Residency, pool: &DiskPool, now: Instant) {
     panic!("helpers are not done");
 }
 
+/// One that has had all of an object of one window read at 1 s.
+fn residency_after_a_read(pool: &DiskPool, object: &Arc<FileObject>) -> (Residency, Waker) {
+    let (mut residency, waker) = residency(pool);
+    let whole = 0..object.len();
+    assert_eq!(residency.request(second(1), ID, object, whole), Answer::Pending);
+    completion(&mut residency, &waker, second(1)).result.unwrap();
+    settle(&mut residency, pool, second(1));
+    (residency, waker)
+}
+
 #[test]
 fn a_window_is_trusted_for_a_second_and_longer_while_it_is_in_use() {
     let (_file, object) = object_of(100_000);
     let pool = DiskPool::start(1, 8).unwrap();
-    let (mut residency, waker) = residency(&pool);
-    assert_eq!(residency.request(second(1), ID, &object, 0..100_000), Answer::Pending);
-    completion(&mut residency, &waker, second(1)).result.unwrap();
-    settle(&mut residency, &pool, second(1));
+    let (mut residency, _waker) = residency_after_a_read(&pool, &object);
     // Seen at 5 s. At 5.6 s it is looked after, so it is trusted until 6.6 s.
     for (now, renewed) in [(5_000, 0), (5_499, 0), (5_600, 1), (6_050, 1), (6_300, 2), (7_299, 3)] {
         let now = Instant::from_millis(now);
@@ -91,10 +98,7 @@ fn a_window_is_trusted_for_a_second_and_longer_while_it_is_in_use() {
 fn after_a_window_in_use_has_lost_pages_only_what_is_seen_is_trusted() {
     let (file, object) = object_of(100_000);
     let pool = DiskPool::start(1, 8).unwrap();
-    let (mut residency, waker) = residency(&pool);
-    assert_eq!(residency.request(second(1), ID, &object, 0..100_000), Answer::Pending);
-    completion(&mut residency, &waker, second(1)).result.unwrap();
-    settle(&mut residency, &pool, second(1));
+    let (mut residency, waker) = residency_after_a_read(&pool, &object);
     let answer = residency.request(second(5), ID, &object, 0..100_000);
     assert_eq!(answer, Answer::Resident { end: 100_000 });
     // The kernel takes the pages of what is cut off. What is there then are others.
@@ -207,10 +211,7 @@ fn what_is_needed_goes_before_what_is_read_ahead() {
 fn a_window_not_used_for_long_is_looked_up_or_asked_for_while_helpers_are_busy() {
     let (_file, object) = object_of(100_000);
     let pool = DiskPool::start(1, 8).unwrap();
-    let (mut residency, waker) = residency(&pool);
-    assert_eq!(residency.request(second(1), ID, &object, 0..100_000), Answer::Pending);
-    completion(&mut residency, &waker, second(1)).result.unwrap();
-    settle(&mut residency, &pool, second(1));
+    let (mut residency, waker) = residency_after_a_read(&pool, &object);
     let answer = residency.request(second(5), ID, &object, 0..100_000);
     assert_eq!(answer, Answer::Resident { end: 100_000 });
     assert_eq!((residency.counters().looked_up, residency.counters().waited), (2, 1));

@@ -3,32 +3,13 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::{Command, Output, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
-use pagewire::{
-    config::Config,
-    control::{protocol::Connection, socket::ControlSocket},
-    serve::Server,
-};
+use pagewire::control::protocol::Connection;
 
-struct Running {
-    server: Server,
-    control: ControlSocket,
-    _directory: tempfile::TempDir,
-}
-
-fn start() -> Running {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("a.txt"), b"hello").unwrap();
-    let root = directory.path().to_str().unwrap();
-    let words = ["pagewire", "serve", root, "--listen=127.0.0.1:0", "--cores=0"];
-    let server = Server::start(&Config::of_command_line(words).unwrap()).unwrap();
-    let path = directory.path().join("it.sock");
-    let control = ControlSocket::open(&path, server.observer()).unwrap();
-    Running { server, control, _directory: directory }
-}
+use crate::running::Running;
 
 impl Running {
     /// Connections that have been answered once, and stay open.
@@ -42,23 +23,11 @@ impl Running {
         };
         (0..count).map(client).collect()
     }
-
-    fn pw(&self, words: &str) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pw"));
-        command.args(words.split(' ')).env("PAGEWIRE_CONTROL", self.control.path());
-        command.output().unwrap()
-    }
-
-    fn said(&self, words: &str) -> String {
-        let output = self.pw(words);
-        assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
 }
 
 #[test]
 fn connections_are_listed_for_eyes_and_scripts() {
-    let running = start();
+    let running = Running::on_kernel();
     let clients = running.clients(20);
     let text = running.said("connections");
     assert_eq!(text.lines().count(), 21, "{text}");
@@ -78,29 +47,24 @@ fn connections_are_listed_for_eyes_and_scripts() {
 
 #[test]
 fn what_is_wrong_is_said_with_a_status() {
-    let running = start();
-    let refused = running.pw("connections --state open");
-    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
-    let message = String::from_utf8(refused.stderr).unwrap();
+    let running = Running::on_kernel();
+    let message = running.refused("connections --state open");
     assert!(message.contains("there is no `open`; there are syn-sent"), "{message}");
-    let gone = running.pw("top --socket /nowhere/1.sock");
-    assert_eq!(gone.status.code(), Some(1));
-    let message = String::from_utf8(gone.stderr).unwrap();
+    let message = running.refused("top --socket /nowhere/1.sock");
     assert!(message.contains("cannot reach the server at /nowhere/1.sock"), "{message}");
 }
 
 #[test]
 fn top_shows_what_happens() {
-    let running = start();
+    let running = Running::on_kernel();
     let _clients = running.clients(30);
     let text = running.said("top --plain 1 --interval 200ms");
     assert!(text.contains(" 30 open ") && text.contains("30 estab"), "{text}");
     assert!(text.contains("30 of 30 connections"), "{text}");
     assert!(text.contains(&format!("kernel on {}", running.server.addresses()[0])), "{text}");
     // As `| head` does.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pw"));
-    command.args(["top", "--plain", "3", "--interval", "100ms"]).stdout(Stdio::piped());
-    let mut child = command.env("PAGEWIRE_CONTROL", running.control.path()).spawn().unwrap();
+    let mut command = running.command("top --plain 3 --interval 100ms");
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }

@@ -3,12 +3,12 @@
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    process::{Command, Output},
     time::Duration,
 };
 
-use pagewire::{config::Config, control::socket::ControlSocket, serve::Server};
 use pagewire_tools::lab::{INTERFACE, Lab, LabConfig, SERVER, Side, privileged};
+
+use crate::running::Running;
 
 /// The client of a lab, over both families.
 const CLIENT: [IpAddr; 2] = [
@@ -20,49 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long is waited for what must not come.
 const MOMENT: Duration = Duration::from_millis(300);
 
-struct Running {
-    server: Server,
-    control: ControlSocket,
-    config: Config,
-    _directory: tempfile::TempDir,
-    lab: Option<Lab>,
-}
-
-fn start(lab: Option<Lab>, flags: &[&str]) -> Running {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("a.txt"), b"hello").unwrap();
-    let words = ["pagewire", "serve", directory.path().to_str().unwrap()];
-    let words: Vec<_> = words.iter().chain(flags).copied().collect();
-    let start = || {
-        let config = Config::of_command_line(words).unwrap();
-        (Server::start(&config).unwrap(), config)
-    };
-    let (server, config) = match &lab {
-        Some(lab) => lab.within(Side::Server, start).unwrap(),
-        None => start(),
-    };
-    let control = ControlSocket::open(&directory.path().join("it.sock"), server.observer());
-    Running { server, control: control.unwrap(), config, _directory: directory, lab }
-}
-
 impl Running {
-    fn pw(&self, words: &str) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pw"));
-        command.args(words.split(' ')).env("PAGEWIRE_CONTROL", self.control.path());
-        command.output().unwrap()
-    }
-
-    fn said(&self, words: &str) -> String {
-        let output = self.pw(words);
-        assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Why it fails, on the standard error.
-    fn refused(&self, words: &str) -> String {
-        let output = self.pw(words);
-        assert_eq!(output.status.code(), Some(1), "{words}: {output:?}");
-        String::from_utf8(output.stderr).unwrap()
+    /// On AF_XDP, in a lab of its own.
+    fn on_xdp(addresses: &[&str]) -> Self {
+        let lab = Lab::up(&LabConfig { queues: Some(1), ..LabConfig::unique() }).unwrap();
+        let flags = ["--require-xdp", "--interface", INTERFACE];
+        Self::start(Some(lab), &[&flags, addresses].concat())
     }
 
     fn figure(&self, name: &str, cause: Option<&str>) -> u64 {
@@ -103,10 +66,7 @@ fn a_denied_source_costs_nothing_and_is_heard_again_once_allowed() {
     if !privileged() {
         return;
     }
-    let lab = Lab::up(&LabConfig { queues: Some(1), ..LabConfig::unique() }).unwrap();
-    let addresses = ["--address=10.77.0.1/24", "--address=fd77::1/64"];
-    let flags = ["--require-xdp", "--interface", INTERFACE, addresses[0], addresses[1]];
-    let running = start(Some(lab), &flags);
+    let running = Running::on_xdp(&["--address=10.77.0.1/24", "--address=fd77::1/64"]);
     assert_eq!(running.said("deny list"), "");
     for (server, client) in SERVER.into_iter().zip(CLIENT) {
         let mut open = running.connect(server, PATIENCE).unwrap();
@@ -154,9 +114,7 @@ fn networks_are_listed_in_order_and_what_changes_nothing_is_said() {
     if !privileged() {
         return;
     }
-    let lab = Lab::up(&LabConfig { queues: Some(1), ..LabConfig::unique() }).unwrap();
-    let flags = ["--require-xdp", "--interface", INTERFACE, "--address=10.77.0.1/24"];
-    let running = start(Some(lab), &flags);
+    let running = Running::on_xdp(&["--address=10.77.0.1/24"]);
     running.said("deny add 2001:db8::7/48 192.0.2.200/24 ::ffff:198.51.100.7");
     assert_eq!(running.said("deny list"), "192.0.2.0/24\n198.51.100.7/32\n2001:db8::/48\n");
     let told = |words: &str| String::from_utf8(running.pw(words).stderr).unwrap();
@@ -165,11 +123,14 @@ fn networks_are_listed_in_order_and_what_changes_nothing_is_said() {
     assert!(running.refused("deny add 192.0.2.0/33").contains("neither an address nor a network"));
     running.said("deny remove 192.0.2.0/24 2001:db8::/48 198.51.100.7");
     assert_eq!(running.said("deny list"), "");
+    // Which server is meant may be said anywhere.
+    let elsewhere = running.refused("deny list --socket /nowhere/1.sock");
+    assert!(elsewhere.contains("cannot reach the server at /nowhere/1.sock"), "{elsewhere}");
 }
 
 #[test]
 fn where_the_kernels_tcp_serves_there_is_no_list() {
-    let running = start(None, &["--listen=127.0.0.1:0", "--cores=0"]);
+    let running = Running::on_kernel();
     for words in ["deny list", "deny add 192.0.2.7", "deny remove 192.0.2.7"] {
         let message = running.refused(words);
         assert!(message.contains("there is no deny list: the kernel's TCP serves"), "{message}");
