@@ -35,7 +35,9 @@ pub struct Catalogue {
 /// What belongs to a site on the disk.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub root: Root,
+    root: Root,
+    /// Those of rules, with the numbers of these.
+    others: Vec<(usize, Root)>,
     pages: BTreeMap<String, Arc<ErrorPage>>,
     refusals: Refusals,
 }
@@ -121,8 +123,12 @@ impl Catalogue {
 impl Place {
     fn open(site: &Site) -> Result<Self, RootError> {
         let path = site.root();
-        let root = Root::open(path)
-            .map_err(|source| RootError::Unreadable { path: path.into(), source })?;
+        let open = |path: &Path| {
+            Root::open(path).map_err(|source| RootError::Unreadable { path: path.into(), source })
+        };
+        let root = open(path)?;
+        let others = site.rule_roots().map(|(rule, path)| Ok((rule, open(path)?)));
+        let others = others.collect::<Result<_, RootError>>()?;
         let mut pages = BTreeMap::new();
         for page in site.error_pages() {
             let read = read_page(&root, site, page);
@@ -134,7 +140,17 @@ impl Place {
             pages.insert(page.to_owned(), Arc::new(read));
         }
         let refusals = Refusals::of(&site.everywhere(), |page| pages.get(page).cloned());
-        Ok(Self { root, pages, refusals })
+        Ok(Self { root, others, pages, refusals })
+    }
+
+    /// The directory that a path leads into, and its way from there.
+    pub fn locate<'a>(&self, path: &'a [u8], policy: &Policy<'_>) -> (&Root, &'a [u8]) {
+        let other = policy.root.and_then(|(rule, base_len)| {
+            let (_, root) = self.others.iter().find(|(other, _)| *other == rule)?;
+            // A rule's path starts with a slash.
+            Some((root, path.get(base_len - 1..)?))
+        });
+        other.unwrap_or((&self.root, path))
     }
 
     /// What is said where the policy for a path says so.

@@ -1,7 +1,7 @@
 //! Lists of directories, for people (HTML) and programs (JSON). Blocks on the disk.
 //!
 //! Directories come first, then files, each by name with numbers in their natural order. What cannot be
-//! reached is not listed: hidden names, and links that lead nowhere or out of the root.
+//! reached is not listed: hidden names, and links that are not followed or lead nowhere.
 
 use std::{
     cmp::Ordering,
@@ -12,11 +12,15 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
+    fs::{AtFlags, Dir, FileType, OFlags, Stat},
     io::Errno,
 };
 
-use crate::{http::path, site::config::Dotfiles};
+use super::{catalogue::Place, root::Root};
+use crate::{
+    http::path,
+    site::{Policy, Site, config::Dotfiles},
+};
 
 /// Most entries of a list. A directory that has more is listed up to that, and says so.
 const MOST_ENTRIES: usize = 10_000;
@@ -41,10 +45,19 @@ struct Entry {
     changed: u64,
 }
 
-/// Lists a directory whose path below the root is `key`.
-pub(super) fn list(directory: &OwnedFd, key: &[u8], dotfiles: Dotfiles) -> Result<Listed, Errno> {
-    let own = seconds(&rustix::fs::fstat(directory)?);
-    let (mut entries, is_cut) = read(directory, key.is_empty(), dotfiles)?;
+/// Lists the directory whose path below the root is `key`.
+pub(super) fn list(
+    site: &Site,
+    place: &Place,
+    key: &[u8],
+    policy: &Policy<'_>,
+) -> Result<Listed, Errno> {
+    let access = OFlags::RDONLY | OFlags::DIRECTORY;
+    let (root, below) = place.locate(key, policy);
+    let directory = root.open_beneath(below, access, policy.symlinks)?;
+    let own = seconds(&rustix::fs::fstat(&directory)?);
+    let shelf = Shelf { site, root, directory, key, below };
+    let (mut entries, is_cut) = shelf.read()?;
     entries.sort_unstable_by(|a, b| {
         b.is_directory.cmp(&a.is_directory).then_with(|| natural(&a.name, &b.name))
     });
@@ -57,48 +70,58 @@ pub(super) fn list(directory: &OwnedFd, key: &[u8], dotfiles: Dotfiles) -> Resul
     Ok(Listed { html, json, digest: hasher.finish(), changed: changed.min(SystemTime::now()) })
 }
 
-/// The entries, and whether there are more.
-fn read(
-    directory: &OwnedFd,
-    is_top: bool,
-    dotfiles: Dotfiles,
-) -> Result<(Vec<Entry>, bool), Errno> {
-    let mut entries = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        let is_hidden = dotfiles == Dotfiles::Hide && !(is_top && name == b".well-known");
-        if matches!(name, b"." | b"..") || (name.starts_with(b".") && is_hidden) {
-            continue;
-        }
-        let Some(stat) = look_at(directory, name) else { continue };
-        let is_directory = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => true,
-            FileType::RegularFile => false,
-            _ => continue,
-        };
-        if entries.len() == MOST_ENTRIES {
-            return Ok((entries, true));
-        }
-        let slash = if is_directory { b"/".as_slice() } else { b"" };
-        let size = u64::try_from(stat.st_size).unwrap_or_default();
-        let name = [name, slash].concat();
-        entries.push(Entry { name, is_directory, size, changed: seconds(&stat) });
-    }
-    Ok((entries, false))
+/// A directory that is being listed.
+struct Shelf<'a> {
+    site: &'a Site,
+    root: &'a Root,
+    directory: OwnedFd,
+    key: &'a [u8],
+    /// The same as seen from `root`.
+    below: &'a [u8],
 }
 
-/// What an entry is, or leads to within the directory.
-fn look_at(directory: &OwnedFd, name: &[u8]) -> Option<Stat> {
-    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        return Some(stat);
+impl Shelf<'_> {
+    /// The entries, and whether there are more.
+    fn read(&self) -> Result<(Vec<Entry>, bool), Errno> {
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let Some(stat) = self.look_at(name) else { continue };
+            let is_directory = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => true,
+                FileType::RegularFile => false,
+                _ => continue,
+            };
+            if entries.len() == MOST_ENTRIES {
+                return Ok((entries, true));
+            }
+            let slash = if is_directory { b"/".as_slice() } else { b"" };
+            let size = u64::try_from(stat.st_size).unwrap_or_default();
+            let name = [name, slash].concat();
+            entries.push(Entry { name, is_directory, size, changed: seconds(&stat) });
+        }
+        Ok((entries, false))
     }
-    // Links to elsewhere in the root can be served as well, but are not worth a walk each.
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let target = rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve).ok()?;
-    rustix::fs::fstat(target).ok()
+
+    /// What an entry is, or leads to, if that can be had.
+    fn look_at(&self, name: &[u8]) -> Option<Stat> {
+        let path = [self.key, name].concat();
+        let policy = self.site.policy(&[b"/", &*path].concat());
+        if policy.hide || (policy.dotfiles == Dotfiles::Hide && path::is_hidden(&path)) {
+            return None;
+        }
+        let stat = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Some(stat);
+        }
+        let below = [self.below, name].concat();
+        let target = self.root.open_beneath(&below, OFlags::PATH, policy.symlinks).ok()?;
+        rustix::fs::fstat(target).ok()
+    }
 }
 
 fn seconds(stat: &Stat) -> u64 {

@@ -70,6 +70,9 @@ struct Opened {
 
 impl Look<'_> {
     fn at(&self, key: &[u8], asked: &[u8], policy: &Policy<'_>) -> Result<Found, Errno> {
+        if policy.hide {
+            return Err(Errno::NOENT);
+        }
         if let Some((redirect, base_len)) = policy.redirect {
             let mut target = Vec::new();
             redirect.write_target(asked, base_len, &mut target);
@@ -84,6 +87,25 @@ impl Look<'_> {
         if policy.dotfiles == Dotfiles::Hide && path::is_hidden(key) {
             return Err(Errno::NOENT);
         }
+        match self.at_name(key, policy) {
+            Err(error) if status(error) == Status::NotFound => {
+                self.at_fallback(key, policy).unwrap_or(Err(error))
+            }
+            found => found,
+        }
+    }
+
+    /// What there is instead of something that there is not.
+    fn at_fallback(&self, key: &[u8], policy: &Policy<'_>) -> Option<Result<Found, Errno>> {
+        policy.fallbacks.iter().find_map(|fallback| {
+            let path = fallback.path(key)?;
+            let policy = self.site.policy(&[b"/", &*path].concat());
+            let opened = self.open(&path, &policy).ok().flatten()?;
+            Some(self.at_file(&path, opened))
+        })
+    }
+
+    fn at_name(&self, key: &[u8], policy: &Policy<'_>) -> Result<Found, Errno> {
         if key.is_empty() || key.ends_with(b"/") {
             return self.at_directory(key, policy);
         }
@@ -111,15 +133,13 @@ impl Look<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let root = &self.place.root;
         if !policy.listing {
             // A directory that is not listed is not the same as none.
-            root.open_beneath(key, OFlags::PATH | OFlags::DIRECTORY, policy.symlinks)?;
-            return Err(Errno::ACCESS);
+            let (root, below) = self.place.locate(key, policy);
+            root.open_beneath(below, OFlags::PATH | OFlags::DIRECTORY, policy.symlinks)?;
+            return self.at_fallback(key, policy).unwrap_or(Err(Errno::ACCESS));
         }
-        let access = OFlags::RDONLY | OFlags::DIRECTORY;
-        let directory = root.open_beneath(key, access, policy.symlinks)?;
-        let listed = listing::list(&directory, key, policy.dotfiles)?;
+        let listed = listing::list(self.site, self.place, key, policy)?;
         Ok(self.at_listing(listed, policy))
     }
 
@@ -199,8 +219,8 @@ impl Look<'_> {
 
     /// Opens a file; nothing if it is a directory.
     fn open(&self, path: &[u8], policy: &Policy<'_>) -> Result<Option<Opened>, Errno> {
-        let root = &self.place.root;
-        let file = File::from(root.open_beneath(path, OFlags::RDONLY, policy.symlinks)?);
+        let (root, below) = self.place.locate(path, policy);
+        let file = File::from(root.open_beneath(below, OFlags::RDONLY, policy.symlinks)?);
         let metadata = file.metadata().map_err(|error| errno(&error))?;
         if metadata.is_dir() {
             return Ok(None);

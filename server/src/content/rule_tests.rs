@@ -206,6 +206,120 @@ fn a_listing_is_sorted_escaped_and_shows_what_can_be_had() {
 }
 
 #[test]
+fn a_listing_knows_the_rules_of_what_it_shows() {
+    let rules = "[[rule]]\nlisting = true\n\
+        [[rule]]\npath = '*.php'\nhide = true\n[[rule]]\npath = '/open/.*'\ndotfiles = 'serve'\n\
+        [[rule]]\npath = '/open/l*'\nsymlinks = 'none'";
+    let mut fixture = Fixture::with_rules(CacheLimits::default(), rules);
+    for path in ["a.txt", "open/a.php", "open/b.txt", "open/.c"] {
+        fixture.write(path, b"x");
+    }
+    let base = fixture.directory.path().join("open");
+    symlink("../a.txt", base.join("elsewhere")).unwrap();
+    symlink("b.txt", base.join("link")).unwrap();
+    symlink("nowhere", base.join("to-nothing")).unwrap();
+    let (_, json) = listing(&fixture.get("open/", Instant::ZERO));
+    let entries: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let names: Vec<_> = entries.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(names, [".c", "b.txt", "elsewhere"]);
+    for name in [".c", "b.txt", "elsewhere", "a.php", "link", "to-nothing"] {
+        let found = fixture.describe(&format!("open/{name}"));
+        assert_eq!(found, if names.contains(&name) { "file of 1" } else { "404" }, "{name}");
+    }
+}
+
+#[test]
+fn fallbacks_are_sent_where_there_is_nothing_and_what_is_hidden_is_nothing() {
+    let rules = "[[rule]]\nfallback = ['/{path}.html', '/{path}/main.html', '/app.html']\n\
+        [[rule]]\npath = '/api/'\nfallback = []\n\
+        [[rule]]\npath = '*.php'\nhide = true\n\
+        [[rule]]\npath = '/app.html'\ncache_control = 'no-cache'\nhide = true";
+    let mut fixture = Fixture::with_rules(CacheLimits::default(), rules);
+    for (path, len) in [
+        ("app.html", 1),
+        ("about.html", 2),
+        ("deep/x.html", 3),
+        ("team/main.html", 4),
+        ("real.txt", 5),
+        ("a.php", 6),
+        ("indexed/index.html", 7),
+    ] {
+        fixture.write(path, &vec![b'x'; len]);
+    }
+    symlink("/etc/passwd", fixture.directory.path().join("escape.html")).unwrap();
+    for (path, expected) in [
+        ("about", "file of 2"),
+        ("about/", "file of 2"),
+        ("about.html", "file of 2"),
+        ("deep/x", "file of 3"),
+        ("team/", "file of 4"),
+        ("real.txt", "file of 5"),
+        ("indexed/", "file of 7"),
+        ("indexed", "to /indexed/"),
+        ("any/thing", "file of 1"),
+        ("real.txt/beyond", "file of 1"),
+        ("", "file of 1"),
+        ("escape", "file of 1"),
+        ("deep/", "file of 1"),
+        ("api/x", "404"),
+        ("a.php", "404"),
+        ("app.html", "404"),
+        (".git/config", "404"),
+    ] {
+        assert_eq!(fixture.describe(path), expected, "{path}");
+    }
+    let found = fixture.get("any/thing", Instant::ZERO);
+    let head = head(&file(&found).plain);
+    assert!(head.contains("\r\nCache-Control: no-cache\r\n") && head.contains(": text/html;"));
+    // It is looked at again as any file is, and makes room for one of the name.
+    assert!(Arc::ptr_eq(&found, &fixture.get("any/thing", Instant::from_millis(5_000))));
+    fixture.write("any/thing", &[b'x'; 9]);
+    let found = fixture.get("any/thing", Instant::from_millis(10_000));
+    assert_eq!(file(&found).plain.object.len(), 9);
+}
+
+#[test]
+fn a_rule_lays_another_directory_at_its_path() {
+    let media = tempfile::tempdir().unwrap();
+    fs::create_dir_all(media.path().join("deep/indexed")).unwrap();
+    for (path, len) in
+        [("a.txt", 1), ("a.txt.gz", 2), ("deep/b.txt", 3), ("deep/indexed/index.html", 4)]
+    {
+        fs::write(media.path().join(path), vec![b'x'; len]).unwrap();
+    }
+    symlink("../a.txt", media.path().join("deep/link")).unwrap();
+    symlink("/etc/passwd", media.path().join("escape")).unwrap();
+    let rules = format!(
+        "[[rule]]\npath = '/media/'\nroot = '{}'\nlisting = true\nfallback = '/own.html'",
+        media.path().display()
+    );
+    let mut fixture = Fixture::with_rules(CacheLimits::default(), &rules);
+    fixture.write("own.html", &[b'x'; 5]);
+    fixture.write("media/only-here", &[b'x'; 6]);
+    for (path, expected) in [
+        ("media/a.txt", "file of 1"),
+        ("media/deep/b.txt", "file of 3"),
+        ("media/deep/indexed/", "file of 4"),
+        ("media/deep", "to /media/deep/"),
+        ("media/deep/link", "file of 1"),
+        ("media/deep/", "listing"),
+        ("media/", "listing"),
+        ("media/only-here", "file of 5"),
+        ("media/escape", "file of 5"),
+        ("own.html", "file of 5"),
+        ("a.txt", "404"),
+    ] {
+        assert_eq!(fixture.describe(path), expected, "{path}");
+    }
+    assert_eq!(codings(&fixture.get("media/a.txt", Instant::ZERO)), ["gzip"]);
+    let (html, json) = listing(&fixture.get("media/deep/", Instant::ZERO));
+    assert!(html.contains("<a href=\"../\">media/</a><a href=\"./\">deep/</a>"), "{html}");
+    let entries: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let names: Vec<_> = entries.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["indexed", "b.txt", "link"]);
+}
+
+#[test]
 fn names_that_are_no_text_are_listed_and_reachable() {
     use std::os::unix::ffi::OsStrExt;
     let mut fixture = Fixture::with_rules(CacheLimits::default(), "[[rule]]\nlisting = true");

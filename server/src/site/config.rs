@@ -44,9 +44,19 @@ pub struct RuleConfig {
     pub path: OneOrMore,
     /// Sends the client elsewhere.
     pub redirect: Option<RedirectConfig>,
+    /// Directory that lies at the rule's path in place of what the site's own directory has there, such as
+    /// `/srv/media` at `/media/`. [none]
+    pub root: Option<PathBuf>,
     /// Names of the file that stands for its directory, in order of preference. [`index.html`]
     pub index: Option<Vec<String>>,
-    /// Whether directories without such a file are listed. [no]
+    /// Files to send where there is none, nor a list: paths below the root, such as `/index.html`, in which
+    /// `{path}` is the path asked for, as in `/{path}.html`. The first that is there is sent, with a 200.
+    /// [none]
+    pub fallback: Option<OneOrMore>,
+    /// Whether clients are told that nothing is there, also by lists. Indexes, fallbacks, error pages and
+    /// coded files are found all the same. [no]
+    pub hide: Option<bool>,
+    /// Whether directories without an index are listed. [no]
     pub listing: Option<bool>,
     /// What becomes of names that start with a dot. [hidden]
     pub dotfiles: Option<Dotfiles>,

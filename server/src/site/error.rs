@@ -1,5 +1,7 @@
 //! Why a site's configuration cannot be meant.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use super::config::SiteConfig;
@@ -85,6 +87,9 @@ pub enum RuleError {
     /// A charset is none.
     #[error("`{0}` is no charset; write it like utf-8")]
     Charset(String),
+    /// A directory of a rule has no place.
+    #[error("the directory {0} needs a rule with one path that ends in a slash or in /**")]
+    Root(PathBuf),
     /// An index is no name of a file.
     #[error("`{0}` is no name of a file in a directory")]
     Index(String),
@@ -94,6 +99,11 @@ pub enum RuleError {
     /// An error page lies elsewhere.
     #[error("the error page `{0}` is not a path below the root; write it like /errors/404.html")]
     ErrorPage(String),
+    /// A fallback lies elsewhere, or is made of something unknown.
+    #[error(
+        "the fallback `{0}` is not a path below the root; write it like /index.html or /{{path}}.html"
+    )]
+    Fallback(String),
     /// An origin is none.
     #[error("`{0}` is no origin; write https://example.com, with its port if it has one, or *")]
     Origin(String),

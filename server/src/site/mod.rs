@@ -4,11 +4,12 @@
 //! - `host`: from the authority of a request to its site, for each request, without allocation.
 //! - `rule`: what the rules of a site come to for a path ([`Policy`]). That is asked by helper threads
 //!   when they look at a file, so header fields are put together once per object and not per request.
-//! - `fields`, `cors`, `redirect`, `media`: parts of a policy.
+//! - `fields`, `cors`, `redirect`, `fallback`, `media`: parts of a policy.
 
 pub mod config;
 mod cors;
 mod error;
+mod fallback;
 mod fields;
 mod host;
 mod media;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use cors::Cors;
 pub use error::{RuleError, SiteError};
+pub use fallback::Fallback;
 pub use redirect::Redirect;
 pub use rule::Policy;
 
@@ -41,6 +43,11 @@ impl Site {
     /// Its directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The directories of its rules, with the numbers of these.
+    pub fn rule_roots(&self) -> impl Iterator<Item = (usize, &Path)> {
+        self.rules.roots()
     }
 
     /// What holds for `path`, which starts with a slash and is decoded.

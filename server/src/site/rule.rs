@@ -1,13 +1,18 @@
 //! Rules, and what they come to for a path.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{
-    config::{Coding, Dotfiles, EtagKind, RuleConfig, Symlinks},
+    config::{Coding, Dotfiles, EtagKind, OneOrMore, RuleConfig, Symlinks},
     cors::Cors,
     error::RuleError,
+    fallback::Fallback,
     fields::{self, Standard},
     media::{self, Types},
     redirect::Redirect,
@@ -28,9 +33,12 @@ pub(super) struct Rules {
 struct Rule {
     is_for_all: bool,
     redirect: Option<Redirect>,
-    /// Length of the directory whose rest a redirect may use.
+    root: Option<PathBuf>,
+    /// Length of the directory whose rest a redirect may use, and where another root lies.
     base_len: usize,
     index: Option<Vec<String>>,
+    fallbacks: Option<Vec<Fallback>>,
+    hide: Option<bool>,
     listing: Option<bool>,
     dotfiles: Option<Dotfiles>,
     symlinks: Option<Symlinks>,
@@ -53,11 +61,19 @@ enum Change {
 
 /// What holds for a path.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Policy<'a> {
     /// Where the client is to go, and how much of the path is the directory of that rule.
     pub redirect: Option<(&'a Redirect, usize)>,
+    /// The directory that is not the site's own, by the number of its rule, and how much of the path is the
+    /// directory of that rule.
+    pub root: Option<(usize, usize)>,
     /// Names of index files.
     pub index: &'a [String],
+    /// Files to send where there is none.
+    pub fallbacks: &'a [Fallback],
+    /// Whether clients are told that nothing is there.
+    pub hide: bool,
     /// Whether directories are listed.
     pub listing: bool,
     /// What becomes of names that start with a dot.
@@ -89,7 +105,10 @@ impl Default for Policy<'_> {
     fn default() -> Self {
         Self {
             redirect: None,
+            root: None,
             index: default_index(),
+            fallbacks: &[],
+            hide: false,
             listing: false,
             dotfiles: Dotfiles::default(),
             symlinks: Symlinks::default(),
@@ -170,11 +189,20 @@ impl Rules {
 
     fn combine(&self, applies: &[bool]) -> Policy<'_> {
         let mut policy = Policy::default();
-        let rules = self.list.iter().zip(applies).filter(|(_, applies)| **applies);
-        for (rule, _) in rules {
-            rule.apply(&mut policy);
+        let rules = self.list.iter().enumerate().zip(applies);
+        let rules = rules.filter_map(|(rule, applies)| applies.then_some(rule));
+        for (number, rule) in rules {
+            rule.apply(number, &mut policy);
         }
         policy
+    }
+
+    /// The directories of rules, with the numbers of these.
+    pub fn roots(&self) -> impl Iterator<Item = (usize, &Path)> {
+        self.list
+            .iter()
+            .enumerate()
+            .filter_map(|(number, rule)| Some((number, &**rule.root.as_ref()?)))
     }
 
     /// All error pages. Some may come twice.
@@ -188,6 +216,9 @@ impl Rule {
         let base_len = base_len(config.path.as_slice());
         let redirect = config.redirect.as_ref();
         let redirect = redirect.map(|it| Redirect::build(it, base_len.is_some())).transpose()?;
+        if let Some(root) = config.root.as_ref().filter(|_| base_len.is_none()) {
+            return Err(RuleError::Root(root.clone()));
+        }
         for name in config.index.iter().flatten() {
             if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
                 return Err(RuleError::Index(name.clone()));
@@ -205,8 +236,11 @@ impl Rule {
         Ok(Self {
             is_for_all: config.path.as_slice().is_empty(),
             redirect,
+            root: config.root.clone(),
             base_len: base_len.unwrap_or(1),
             index: config.index.clone(),
+            fallbacks: fallbacks(config)?,
+            hide: config.hide,
             listing: config.listing,
             dotfiles: config.dotfiles,
             symlinks: config.symlinks,
@@ -221,14 +255,17 @@ impl Rule {
         })
     }
 
-    fn apply<'a>(&'a self, policy: &mut Policy<'a>) {
+    fn apply<'a>(&'a self, number: usize, policy: &mut Policy<'a>) {
         fn set<T>(to: &mut T, from: Option<T>) {
             if let Some(from) = from {
                 *to = from;
             }
         }
         set(&mut policy.redirect, self.redirect.as_ref().map(|it| Some((it, self.base_len))));
+        set(&mut policy.root, self.root.as_ref().map(|_| Some((number, self.base_len))));
         set(&mut policy.index, self.index.as_deref());
+        set(&mut policy.fallbacks, self.fallbacks.as_deref());
+        set(&mut policy.hide, self.hide);
         set(&mut policy.listing, self.listing);
         set(&mut policy.dotfiles, self.dotfiles);
         set(&mut policy.symlinks, self.symlinks);
@@ -285,14 +322,25 @@ fn error_pages(config: &BTreeMap<String, String>) -> Result<BTreeMap<Status, Str
             let known: Vec<_> = Status::ERRORS.iter().map(|it| it.code().to_string()).collect();
             RuleError::ErrorStatus(code.clone(), known.join(", "))
         })?;
-        let path = page.strip_prefix('/').filter(|path| !path.is_empty());
-        let is_plain = |path: &&str| {
-            !path.contains('\0') && path.split('/').all(|name| !matches!(name, "" | "." | ".."))
-        };
-        let path = path.filter(is_plain).ok_or_else(|| RuleError::ErrorPage(page.clone()))?;
+        let path = below_root(page).ok_or_else(|| RuleError::ErrorPage(page.clone()))?;
         pages.insert(status, path.to_owned());
     }
     Ok(pages)
+}
+
+fn fallbacks(config: &RuleConfig) -> Result<Option<Vec<Fallback>>, RuleError> {
+    let read = |path: &String| {
+        let below = below_root(path).and_then(Fallback::read);
+        below.ok_or_else(|| RuleError::Fallback(path.clone()))
+    };
+    let paths = config.fallback.as_ref().map(OneOrMore::as_slice);
+    paths.map(|paths| paths.iter().map(read).collect()).transpose()
+}
+
+/// A path that names a file below the root, without its slash.
+fn below_root(path: &str) -> Option<&str> {
+    let path = path.strip_prefix('/').filter(|path| !path.is_empty() && !path.contains('\0'))?;
+    path.split('/').all(|name| !matches!(name, "" | "." | "..")).then_some(path)
 }
 
 /// The length of the one directory that a rule is about, with its slash; nothing if it is about others.

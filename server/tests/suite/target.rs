@@ -110,6 +110,14 @@ path = "/tour"
 redirect = { to = "/site.txt#part", status = 302 }
 
 [[site.rule]]
+path = "/app/"
+fallback = ["/{path}.html", "/app/main.html"]
+
+[[site.rule]]
+path = "/app/*.map"
+hide = true
+
+[[site.rule]]
 path = "/303"
 redirect = { to = "/site.txt", status = 303 }
 
@@ -265,6 +273,9 @@ fn prepare_ruled(root: &Path) {
     symlink("real.txt", root.join("links/link.txt")).unwrap();
     write("weak/x.txt", b"weak\n");
     write("untagged/x.txt", b"untagged\n");
+    write("app/main.html", b"app\n");
+    write("app/about.html", b"about\n");
+    write("app/main.js.map", b"{}");
     write("list/a.txt", b"a");
     write("list/sub/b.txt", b"b");
 }

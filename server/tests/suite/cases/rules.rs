@@ -38,6 +38,14 @@ pub const CASES: &[Case] = &[
     ("9110 §15.5", Site("/unlisted/", ""), 403, &[], "403", GoesOn),
     ("9110 §15.5", Site("/links/link.txt", ""), 404, &[], "<p>nothing", GoesOn),
     ("9110 §15.5", Site("/links/real.txt", ""), 200, &[], "=real\n", GoesOn),
+    // Files instead of others.
+    ("9110 §15.3.1", Site("/app/about", ""), 200, &["content-type: text/html; charset=utf-8", "cache-control: no-cache", "etag: *"], "=about\n", GoesOn),
+    ("9110 §15.3.1", Site("/app/some/where?x", ""), 200, &["content-type: text/html; charset=utf-8"], "=app\n", GoesOn),
+    ("9110 §15.4.5", Site("/app/some/where", "If-None-Match: *"), 304, &[], "=", GoesOn),
+    ("9110 §15.3.7", Site("/app/some/where", "Range: bytes=0-1"), 206, &["content-range: bytes 0-1/4"], "=ap", GoesOn),
+    ("9110 §15.3.1", Raw("HEAD /app/x HTTP/1.1\r\nHost: ruled.test\r\n\r\n"), 200, &["content-length: 4"], "", GoesOn),
+    ("9110 §15.5.5", Site("/app/main.js.map", ""), 404, &[], "=<p>nothing\n", GoesOn),
+    ("9110 §15.5.5", Site("/app/.git/config", ""), 404, &[], "=<p>nothing\n", GoesOn),
     // Redirects.
     ("9110 §15.4.9", Site("/old/a%20b/c?x=y", ""), 308, &["location: /new/a%20b/c?x=y"], "308", GoesOn),
     ("9110 §15.4.9", Site("/old/", ""), 308, &["location: /new/"], "308", GoesOn),
