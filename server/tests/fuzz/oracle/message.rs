@@ -19,14 +19,16 @@ pub enum Reading {
 pub struct Message {
     pub method: String,
     pub target: Vec<u8>,
+    /// Of the field.
+    pub host: Vec<u8>,
     pub is_1_1: bool,
     pub keep_alive: bool,
     pub head_len: usize,
     pub body_len: usize,
     /// There is nothing unusual about it: it must be taken.
     pub is_plain: bool,
-    /// The client may wait before it sends the content.
-    pub expects: bool,
+    /// The client waits to hear whether its content is wanted.
+    pub waits: bool,
 }
 
 const CRLF: &[u8] = b"\r\n";
@@ -89,15 +91,14 @@ fn read_head(head: &[u8], rest: &[u8]) -> Result<Message, Reading> {
         return Err(Reading::Wrong);
     }
     let expects = !all("expect").is_empty();
-    let body_len = match (&all("transfer-encoding")[..], &all("content-length")[..]) {
-        ([], []) => 0,
-        ([], [digits]) => length(digits, rest, expects)?,
-        ([coding], []) if is_1_1 && coding.eq_ignore_ascii_case(b"chunked") => match chunks(rest) {
-            Err(Reading::Cut) if expects => 0,
-            other => other?,
-        },
+    let body = match (&all("transfer-encoding")[..], &all("content-length")[..]) {
+        ([], []) => Ok(0),
+        ([], [digits]) => length(digits, rest),
+        ([coding], []) if is_1_1 && coding.eq_ignore_ascii_case(b"chunked") => chunks(rest),
         _ => return Err(Reading::Wrong),
     };
+    let waits = expects && matches!(body, Err(Reading::Cut));
+    let body_len = if waits { 0 } else { body? };
     let connection = all("connection").join(&b","[..]);
     let says = |option: &[u8]| {
         let mut options = connection.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
@@ -114,28 +115,25 @@ fn read_head(head: &[u8], rest: &[u8]) -> Result<Message, Reading> {
     Ok(Message {
         method: String::from_utf8_lossy(method).into_owned(),
         target: target.to_vec(),
+        host: hosts.concat(),
         is_1_1,
         keep_alive: !says(b"close") && (is_1_1 || says(b"keep-alive")),
         head_len: 0,
         body_len,
         is_plain,
-        expects,
+        waits,
     })
 }
 
 /// The length of content whose length is told.
-fn length(digits: &[u8], rest: &[u8], expects: bool) -> Result<usize, Reading> {
+fn length(digits: &[u8], rest: &[u8]) -> Result<usize, Reading> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Reading::Wrong);
     }
     let text = String::from_utf8_lossy(digits);
     // Nothing here is longer than that.
     let len = text.parse().unwrap_or(usize::MAX);
-    match len <= rest.len() {
-        true => Ok(len),
-        false if expects => Ok(0),
-        false => Err(Reading::Cut),
-    }
+    if len <= rest.len() { Ok(len) } else { Err(Reading::Cut) }
 }
 
 /// The length of content in chunks (RFC 9112 §7.1).
