@@ -6,7 +6,8 @@
 //! and must not notice. On the kernel's TCP what it has queued by reference when the change comes is
 //! beyond recall (see [`judge`]).
 //!
-//! A failure names its seed: `INJECTION_SEED=… INJECTIONS=1` runs that injection alone.
+//! A failure names its seed: `INJECTION_SEED=… INJECTIONS=1` runs that injection alone. `INJECTIONS=…` makes
+//! so many, in place of a thousand in CI and a hundred thousand in `./dev soak`.
 
 mod bystanders;
 mod injection;
@@ -33,8 +34,9 @@ use site::Site;
 const FEW: u64 = 1_000;
 /// Injections of a soak.
 const MANY: u64 = 100_000;
-/// Threads that inject.
+/// Threads that inject in CI, and in a soak: some of them always wait to see whether a change is noticed.
 const INJECTORS: u64 = 6;
+const SOAK_INJECTORS: u64 = 24;
 
 /// Each run has the machine's cores.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -47,12 +49,13 @@ fn number_from(name: &str) -> Option<u64> {
 fn inject(site: &Site, transport: Transport, count: u64) {
     let first = number_from("INJECTION_SEED").unwrap_or(1);
     let count = number_from("INJECTIONS").unwrap_or(count);
+    let injectors = if count > FEW { SOAK_INJECTORS } else { INJECTORS };
     let next = AtomicU64::new(first);
     let total = Mutex::new(Outcome::default());
     let start = Instant::now();
     bystanders::beside(site, || {
         thread::scope(|scope| {
-            for _ in 0..INJECTORS {
+            for _ in 0..injectors {
                 scope.spawn(|| {
                     let mut outcome = Outcome::default();
                     loop {
