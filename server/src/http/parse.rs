@@ -4,8 +4,9 @@
 use std::mem::MaybeUninit;
 
 use super::{
-    Status,
+    Field, Status,
     body::{Content, Framing, delimit, lines_end_properly},
+    target::{self, is_authority},
 };
 
 /// How much of a request is accepted.
@@ -45,51 +46,6 @@ pub enum Method {
     NotAllowed,
     /// A method that HTTP does not know.
     Unknown,
-}
-
-/// A header field that should come once at most.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Field<'a> {
-    /// It is not there.
-    #[default]
-    Absent,
-    /// It is there once, with this value.
-    Once(&'a [u8]),
-    /// It is there several times: this is all from its first value to the end of its last, other fields that
-    /// stand between included.
-    Repeated(&'a [u8]),
-}
-
-impl<'a> Field<'a> {
-    /// Adds a value that stands in `head` behind those before it.
-    fn add(&mut self, value: &'a [u8], head: &'a [u8]) {
-        *self = match *self {
-            Self::Absent => Self::Once(value),
-            Self::Once(first) | Self::Repeated(first) => {
-                let at =
-                    |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
-                let all = head.get(at(first)..at(value).saturating_add(value.len()));
-                Self::Repeated(all.unwrap_or(first))
-            }
-        };
-    }
-
-    /// The values of the field, which has this `name`: a list may stand on several lines (RFC 9110 §5.3).
-    pub fn values(self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
-        let (first, rest) = match self {
-            Self::Absent => (None, b"".as_slice()),
-            Self::Once(value) => (Some(value), b"".as_slice()),
-            Self::Repeated(all) => {
-                let end = memchr::memchr(b'\n', all).unwrap_or(all.len());
-                (Some(&all[..end]), &all[end..])
-            }
-        };
-        let others = rest.split(|&byte| byte == b'\n').filter_map(move |line| {
-            let (found, value) = line.split_at_checked(name.len())?;
-            value.strip_prefix(b":").filter(|_| found.eq_ignore_ascii_case(name.as_bytes()))
-        });
-        first.into_iter().chain(others).map(<[u8]>::trim_ascii)
-    }
 }
 
 /// The header fields that choose between whole, part and nothing.
@@ -385,7 +341,7 @@ fn request<'a>(
     let fields = Fields::gather(headers, &bytes[..head_len]);
     let framing = framing(&fields, is_1_1)?;
     check_host(fields.host, is_1_1)?;
-    let target = target(whole_target, name)?;
+    let target = target::parse(whole_target, name)?;
 
     let mut keep_alive =
         if is_1_1 { !fields.wants_close } else { fields.wants_keep_alive && !fields.wants_close };
@@ -473,48 +429,6 @@ fn check_host(host: Field<'_>, is_1_1: bool) -> Result<(), Status> {
     }
 }
 
-/// Whether `value` is a host with an optional port: a name, an IPv4 address, or an IPv6 address in
-/// brackets (RFC 3986 §3.2.2).
-fn is_authority(value: &[u8]) -> bool {
-    let (host_is_valid, rest) = if let Some(literal) = value.strip_prefix(b"[") {
-        let Some(end) = memchr::memchr(b']', literal) else { return false };
-        (is_address(&literal[..end]), &literal[end + 1..])
-    } else {
-        let end = memchr::memchr(b':', value).unwrap_or(value.len());
-        let (name, rest) = value.split_at(end);
-        let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
-        (!name.is_empty() && name.iter().all(valid) && escapes_are_whole(name), rest)
-    };
-    let port_is_valid = match rest {
-        [] => true,
-        [b':', port @ ..] => is_port(port),
-        _ => false,
-    };
-    host_is_valid && port_is_valid
-}
-
-/// What stands in brackets. Of the versions to come that RFC 3986 leaves room for there is none.
-fn is_address(literal: &[u8]) -> bool {
-    let text = std::str::from_utf8(literal);
-    text.is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
-}
-
-/// Digits, or none at all (RFC 3986 §3.2.3).
-fn is_port(digits: &[u8]) -> bool {
-    let number = digits.iter().try_fold(0u16, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    });
-    number.is_some()
-}
-
-/// Whether two hexadecimal digits follow each percent sign.
-fn escapes_are_whole(name: &[u8]) -> bool {
-    name.split(|&byte| byte == b'%')
-        .skip(1)
-        .all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
-}
-
 fn method(name: &str) -> Method {
     match name {
         "GET" => Method::Get,
@@ -523,56 +437,6 @@ fn method(name: &str) -> Method {
         "POST" | "PUT" | "DELETE" | "CONNECT" | "TRACE" | "PATCH" => Method::NotAllowed,
         _ => Method::Unknown,
     }
-}
-
-/// A request target in its pieces.
-struct Target<'a> {
-    /// If it stands there.
-    authority: Option<&'a [u8]>,
-    path: &'a [u8],
-    query: &'a [u8],
-}
-
-/// The pieces of a request target (RFC 9112 §3.2).
-fn target<'a>(target: &'a [u8], method: &str) -> Result<Target<'a>, Status> {
-    if !target.iter().all(u8::is_ascii_graphic) || target.contains(&b'#') {
-        return Err(Status::BadRequest);
-    }
-    let (authority, path_and_query) = if target.starts_with(b"/") {
-        (None, target)
-    } else if let Some((is_secure, rest)) = strip_scheme(target) {
-        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-        let (authority, path_and_query) = rest.split_at(end);
-        if !is_authority(authority) {
-            return Err(Status::BadRequest);
-        }
-        if is_secure {
-            // What was asked for over a secured connection does not come over this one (RFC 9110 §7.4).
-            return Err(Status::Misdirected);
-        }
-        (Some(authority), path_and_query)
-    } else {
-        return match method {
-            "OPTIONS" if target == b"*" => Ok(Target { authority: None, path: b"", query: b"" }),
-            "CONNECT" if target.contains(&b':') && is_authority(target) => {
-                Ok(Target { authority: Some(target), path: b"", query: b"" })
-            }
-            _ => Err(Status::BadRequest),
-        };
-    };
-    let end = memchr::memchr(b'?', path_and_query).unwrap_or(path_and_query.len());
-    let (path, query) = path_and_query.split_at(end);
-    Ok(Target { authority, path: if path.is_empty() { b"/" } else { path }, query })
-}
-
-/// Whether the scheme is `https` rather than `http`, and what follows it.
-fn strip_scheme(target: &[u8]) -> Option<(bool, &[u8])> {
-    [(false, b"http://".as_slice()), (true, b"https://")].into_iter().find_map(
-        |(is_secure, scheme)| {
-            let (front, rest) = target.split_at_checked(scheme.len())?;
-            front.eq_ignore_ascii_case(scheme).then_some((is_secure, rest))
-        },
-    )
 }
 
 #[cfg(test)]
