@@ -41,13 +41,15 @@ struct Step {
 
 /// All measurements, in order. The limits are about half as long again as they take; together they may be
 /// more than there is, as what is late ends with the whole.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 11] = [
     Step { name: "pps", full: Some((&[], 120)), quick: Some((&["--quick"], 45)) },
     Step { name: "engine", full: Some((&[], 180)), quick: Some((&["--quick"], 45)) },
     Step { name: "http", full: Some((&[], 40)), quick: Some((&["--quick"], 15)) },
     Step { name: "syscalls", full: Some((&[], 180)), quick: Some((&["--quick"], 45)) },
     Step { name: "cold", full: Some((&[], 300)), quick: Some((&["--quick"], 90)) },
     Step { name: "compare", full: Some((&[], 1_260)), quick: Some((&["--quick"], 130)) },
+    Step { name: "clients", full: Some((&[], 150)), quick: Some((&["--quick"], 30)) },
+    Step { name: "emulator", full: Some((&[], 40)), quick: Some((&["--quick"], 20)) },
     Step { name: "ladder", full: Some((&[], 1_260)), quick: Some((&["--quick"], 240)) },
     // All of its links alone take half an hour: by itself, or the short runs of six of them.
     Step { name: "syn-flood", full: Some((&[], 60)), quick: None },

@@ -1,6 +1,6 @@
 //! Cores: which side gets which, what they and single threads have spent, and where kernel threads run.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
 use core_affinity::CoreId;
 use nix::{
@@ -67,7 +67,7 @@ impl Stopwatch {
 
 /// The CPU time of the threads with these ids, as far as they still exist.
 pub fn threads_time(ids: &[i32]) -> Duration {
-    ids.iter().filter_map(|id| schedule_time(&format!("/proc/{id}/schedstat")).ok()).sum()
+    ids.iter().filter_map(|id| schedule_time(format!("/proc/{id}/schedstat")).ok()).sum()
 }
 
 /// The CPU time of all threads that this process has and had.
@@ -80,6 +80,26 @@ pub fn process_time(id: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
     let ids = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     threads_time(&ids.collect::<Vec<_>>())
+}
+
+/// The CPU time of the threads of this process that are called `name`.
+pub fn own_thread_time(name: &str) -> io::Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir("/proc/self/task")? {
+        let path = thread?.path();
+        // One that ends meanwhile has no name any more.
+        if fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name) {
+            sum += schedule_time(path.join("schedstat"))?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Keeps the calling thread on the last core, where the first may have the interrupts of all.
+pub fn keep_to_last_core() {
+    if let Some(&core) = core_affinity::get_core_ids().unwrap_or_default().last() {
+        core_affinity::set_for_current(core);
+    }
 }
 
 /// The kernel threads that do what a core's software interrupts leave undone.
@@ -99,7 +119,7 @@ pub fn receive_interrupts(cores: &[CoreId]) -> io::Result<u64> {
     Ok(cores.iter().filter_map(|core| counts.get(core.id)).sum())
 }
 
-fn schedule_time(path: &str) -> io::Result<Duration> {
+fn schedule_time(path: impl AsRef<Path>) -> io::Result<Duration> {
     let text = fs::read_to_string(path)?;
     let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());
     Ok(Duration::from_nanos(nanos.unwrap_or(0)))
@@ -141,6 +161,18 @@ pub fn pin(ids: &[i32], cores: &[CoreId]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_of_this_process_are_known_by_their_names() {
+        let work = || {
+            let before = thread_time().unwrap();
+            while thread_time().unwrap() < before + Duration::from_millis(5) {}
+            own_thread_time("a-named-thread").unwrap()
+        };
+        let thread = std::thread::Builder::new().name("a-named-thread".to_owned()).spawn(work);
+        assert!(thread.unwrap().join().unwrap() >= Duration::from_millis(5));
+        assert_eq!(own_thread_time("no-such-thread").unwrap(), Duration::ZERO);
+    }
 
     #[test]
     fn each_end_gets_a_core() {

@@ -22,21 +22,20 @@ use pagewire_stack::{ConnectionId, DiskPool, Part};
 use thiserror::Error;
 
 use crate::{
-    cpu::Stopwatch,
+    cpu::{self, Stopwatch},
     error::BenchError,
-    figures::{Figure, Json},
+    figures::Figure,
+    options::Common,
     output::print,
 };
 
 /// What answering a request costs without a network: parsing, finding the file, and writing the head
+///
+/// With --quick within 5 seconds.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Shorter runs: within 5 seconds
-    #[arg(long)]
-    quick: bool,
-
     #[command(flatten)]
-    json: Json,
+    common: Common,
 }
 
 /// Why there are no figures.
@@ -90,10 +89,8 @@ const BATCH: u32 = 2_000;
 ///
 /// [`HttpError`].
 pub fn run(options: &Options) -> Result<(), HttpError> {
-    if let Some(core) = core_affinity::get_core_ids().unwrap_or_default().last() {
-        core_affinity::set_for_current(*core);
-    }
-    let time = Duration::from_millis(if options.quick { 300 } else { 2_000 });
+    cpu::keep_to_last_core();
+    let time = Duration::from_millis(if options.common.quick { 300 } else { 2_000 });
     let directory = tempfile::tempdir()?;
     let mut service = serve(directory.path())?;
     let mut all = Vec::new();
@@ -103,7 +100,7 @@ pub fn run(options: &Options) -> Result<(), HttpError> {
             all.push(figure);
         }
     }
-    options.json.write(&all)?;
+    options.common.write(&all)?;
     Ok(())
 }
 

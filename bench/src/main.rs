@@ -5,6 +5,7 @@ mod client;
 mod cold;
 mod compare;
 mod cpu;
+mod emulator;
 mod ends;
 mod engine;
 mod error;
@@ -12,6 +13,8 @@ mod figures;
 mod http;
 mod interrupt;
 mod ladder;
+mod limit;
+mod options;
 mod output;
 mod pps;
 mod product;
@@ -39,6 +42,8 @@ enum Measurement {
     Http(http::Options),
     Pps(pps::Options),
     Compare(compare::Options),
+    Clients(compare::clients::Options),
+    Emulator(emulator::Options),
     Cold(cold::Options),
     Report(report::Options),
     Ladder(ladder::Options),
@@ -65,6 +70,8 @@ fn main() -> ExitCode {
         Measurement::Http(options) => http::run(&options).map_err(Into::into),
         Measurement::Pps(options) => pps::run(&options).map_err(Into::into),
         Measurement::Compare(options) => compare::run(&options).map_err(Into::into),
+        Measurement::Clients(options) => compare::clients::run(&options).map_err(Into::into),
+        Measurement::Emulator(options) => emulator::run(&options).map_err(Into::into),
         Measurement::Cold(options) => cold::run(&options).map_err(Into::into),
         Measurement::ColdNaive(options) => cold::run_naive(&options).map_err(Into::into),
         Measurement::Report(options) => report::run(&options).map_err(Into::into),

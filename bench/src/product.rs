@@ -43,15 +43,17 @@ pub fn build() {
     }
 }
 
-/// Lets this process and those it starts have descriptors for so many connections.
-pub fn allow_descriptors(connections: usize) {
+/// Lets this process and those it starts have descriptors for so many connections, as far as that goes, and
+/// says how many they may have.
+pub fn allow_descriptors(connections: usize) -> u64 {
     let needed = connections as u64 * 2 + RESERVED;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < needed) {
         let maximum = limit.maximum.map(|maximum| maximum.max(needed));
-        // Refused: then a cell that needs more fails, and says so.
+        // Refused: then a cell that needs more says so.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum });
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Makes a file of bytes that do not compress.

@@ -32,22 +32,20 @@ use rustix::{
 
 use crate::{
     error::BenchError,
-    figures::{Figure, Json},
+    figures::Figure,
     ladder::{Forker, raise_descriptor_limit},
+    options::Common,
     output::print,
 };
 
 /// What processes, threads, mappings and sockets cost, the more of them there are
 ///
-/// Nothing but this program's own processes and the loopback interface is touched.
+/// Nothing but this program's own processes and the loopback interface is touched. With --quick within half a
+/// minute.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Fewer and shorter runs: all within half a minute
-    #[arg(long)]
-    quick: bool,
-
     #[command(flatten)]
-    json: Json,
+    common: Common,
 }
 
 /// What one call costs.
@@ -95,12 +93,12 @@ const CONNECTIONS: &[usize] = &[1, 100, 1000, 4000];
 /// When there is less room for processes, mappings or descriptors than is needed.
 pub fn run(options: &Options) -> Result<(), BenchError> {
     raise_descriptor_limit();
-    let time = Duration::from_millis(if options.quick { 150 } else { 1000 });
+    let time = Duration::from_millis(if options.common.quick { 150 } else { 1000 });
     print("What calls cost, median and 99th percentile, beside what there is already.")?;
     let mut all = Vec::new();
     for Series { call, against, scales, measure } in &SERIES {
         print(&format!("\n{call} beside {against}\n{against:>20}    median       p99   us"))?;
-        let skipped = usize::from(options.quick);
+        let skipped = usize::from(options.common.quick);
         for &scale in &scales[..scales.len() - skipped] {
             let cost = measure(scale, time).map_err(|source| BenchError::Call { call, source })?;
             let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
@@ -112,7 +110,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
             }
         }
     }
-    options.json.write(&all)
+    options.common.write(&all)
 }
 
 /// Samples `call`, which says how long it took, for `time`.

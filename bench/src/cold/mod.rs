@@ -10,11 +10,7 @@ use std::{net::SocketAddr, path::PathBuf};
 pub use subject::Subject;
 use trial::{Stage, Trial};
 
-use crate::{
-    error::BenchError,
-    figures::{Figure, Json},
-    output::print,
-};
+use crate::{error::BenchError, figures::Figure, options::Common, output::print};
 
 /// How much longer the slowest hundredth may take beside a cold set, with a server that does not let its
 /// cores wait for the disk.
@@ -26,15 +22,12 @@ const RATIO_ASKED: f64 = 2.0;
 /// has to be read from the disk again and again. Meanwhile others ask for a few small files that stay in
 /// memory. A server whose threads wait for the disk makes these wait too. Each server is loaded three
 /// times: by those who ask for hot files alone; with as much traffic beside them from files that are in
-/// memory as well; and with the cold set.
+/// memory as well; and with the cold set. With --quick for
+/// 4 seconds instead of 15.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Runs of 4 seconds instead of 15
-    #[arg(long)]
-    quick: bool,
-
     #[command(flatten)]
-    json: Json,
+    common: Common,
 }
 
 /// The server that is compared with; started by the bench.
@@ -61,7 +54,7 @@ pub fn run_naive(options: &NaiveOptions) -> std::io::Result<()> {
 ///
 /// [`BenchError`]: no lab, no control group, no server.
 pub fn run(options: &Options) -> Result<(), BenchError> {
-    let stage = Stage::set(if options.quick { 4 } else { 15 })?;
+    let stage = Stage::set(if options.common.quick { 4 } else { 15 })?;
     print(&format!("{}\n", stage.describe()))?;
     print(&format!(
         "{:<22} {:>9} {:>9} {:>9} {:>7} {:>10} {:>8} {:>10} {:>7}",
@@ -99,7 +92,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
             print(&format!("{:<22} at most {RATIO_ASKED} times as long is asked: {verdict}", ""))?;
         }
     }
-    options.json.write(&all)
+    options.common.write(&all)
 }
 
 fn figures_of(subject: Subject, trial: &Trial) -> Vec<Figure> {

@@ -1,5 +1,7 @@
 //! How many frames of what size an exchange has, and who may send the next one.
 
+use pagewire_driver::Instant;
+
 use super::trial::Measured;
 
 /// What veth leaves out when it counts the bytes of a frame that NAPI receives: the Ethernet header.
@@ -85,8 +87,40 @@ impl Debt {
     }
 }
 
+/// Frames that are due at even distances.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    per_s: f64,
+    start: Instant,
+    sent: f64,
+}
+
+/// What could not be sent in time is made up for up to so many frames: more would be a burst.
+const BEHIND_MOST: f64 = 32.0;
+
+impl Pace {
+    /// So many frames a second from now on.
+    pub fn new(per_s: f64, now: Instant) -> Self {
+        Self { per_s, start: now, sent: 0.0 }
+    }
+
+    /// Frames that are due now.
+    pub fn due(&mut self, now: Instant) -> usize {
+        let all = now.since(self.start).as_secs_f64() * self.per_s;
+        self.sent = self.sent.max(all - BEHIND_MOST);
+        whole(all - self.sent)
+    }
+
+    /// So many of them have been sent.
+    pub fn sent(&mut self, frames: usize) {
+        self.sent += frames as f64;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::compare::{account::Spent, wire::Frames};
 
@@ -99,6 +133,21 @@ mod tests {
         assert!((exchange.requests - 2.0).abs() < 1e-9 && (exchange.answers() - 6.0).abs() < 1e-9);
         assert_eq!((exchange.request_bytes, exchange.response_bytes), (114, 1_164));
         assert_eq!(Exchange::of(&Measured::default()), None);
+    }
+
+    #[test]
+    fn frames_are_due_at_even_distances_and_what_was_missed_is_no_burst() {
+        let start = Instant::from_nanos(1_000_000);
+        let mut pace = Pace::new(1e6, start);
+        let mut sent = 0;
+        for micros in 1..=1_000 {
+            let due = pace.due(start + Duration::from_micros(micros));
+            assert!(due <= 2, "{due} at {micros}");
+            pace.sent(due);
+            sent += due;
+        }
+        assert!((998..=1_000).contains(&sent), "{sent}");
+        assert_eq!(pace.due(start + Duration::from_secs(1)), 32);
     }
 
     #[test]

@@ -7,11 +7,13 @@
 //! - `cell`: what is asked; `order`: who is measured when.
 //! - `wire`: the lab; `server`: how the server is started; `trial`: one run; `account`: who spent what.
 //! - `exchange`, `raw`: the limit.
-//! - `stages`: what a request costs stage by stage.
+//! - `stages`: what a request costs stage by stage, on both sides and in the raw exchange.
+//! - `clients`: what may ask, one client against another.
 //! - `report`: the tables and figures.
 
 mod account;
 mod cell;
+pub mod clients;
 mod exchange;
 mod order;
 mod raw;
@@ -25,15 +27,17 @@ use std::time::Duration;
 
 use self::{
     cell::{CELLS, Cell},
-    exchange::Exchange,
     order::{Ledger, Subject, order},
+    stages::Profile,
     trial::{Measured, Stage},
     wire::Link,
 };
 use crate::{
     error::BenchError,
-    figures::Json,
+    figures::Figure,
     interrupt,
+    limit::Limit,
+    options::Common,
     output::{Progress, print},
     product,
 };
@@ -42,15 +46,12 @@ use crate::{
 ///
 /// The server has the first core and the client the second, each with the kernel's receive work for its
 /// side. Beside the user stack stands the raw exchange of as many frames of the same size, the least that
-/// any stack on `AF_XDP` could cost here. Needs root and two cores.
+/// any stack on `AF_XDP` could cost here. With --quick four cells within two minutes. Needs root and two
+/// cores.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Four cells in short runs, within a minute and a half
-    #[arg(long)]
-    quick: bool,
-
     #[command(flatten)]
-    json: Json,
+    common: Common,
 
     /// Only cells whose name contains this, such as `1 KiB` or `connection per request`
     #[arg(long, value_name = "TEXT")]
@@ -77,39 +78,34 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     let interrupted = interrupt::flag()?;
     let chosen = |cell: &Cell| {
         let named = options.only.as_ref().is_none_or(|text| cell.name().contains(text));
-        named && (cell.quick || !options.quick)
+        named && (cell.quick || !options.common.quick)
     };
     let cells: Vec<_> = CELLS.into_iter().filter(chosen).collect();
     let most = cells.iter().map(|cell| cell.connections).max().ok_or_else(no_cell)?;
-    product::allow_descriptors(most);
-    let seconds = options.seconds.unwrap_or(if options.quick { 1 } else { 2 });
+    let descriptors = product::allow_descriptors(most);
+    let seconds = options.seconds.unwrap_or(if options.common.quick { 1 } else { 2 });
     let stage =
-        Stage::set(&cells, interrupted, Duration::from_secs(seconds.into()), options.quick)?;
-    let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 4 }) as usize;
+        Stage::set(&cells, interrupted, Duration::from_secs(seconds.into()), options.common.quick)?;
+    let rounds = options.rounds.unwrap_or(if options.common.quick { 3 } else { 4 }) as usize;
     let mut progress = Progress::new(cells.iter().map(|cell| cell.rounds(rounds) * 3).sum());
     let mut figures = Vec::new();
     for cells in cells.chunk_by(|one, other| one.wire == other.wire) {
         let link = Link::up(cells[0].wire)?;
         print(&report::head(cells[0].wire, &link))?;
         for cell in cells {
-            let runs = measure(&stage, &link, cell, cell.rounds(rounds), &mut progress)?;
+            let refusal = server::refusal(Subject::Kernel, cell, descriptors);
+            let rounds = cell.rounds(rounds);
+            let runs = measure(&stage, &link, cell, rounds, refusal.as_deref(), &mut progress)?;
             Progress::clear();
-            print(&report::block(cell, &runs))?;
-            figures.extend(report::figures(cell, &runs));
-            for subject in [Subject::Kernel, Subject::User] {
-                let cost = runs.estimate(subject, Measured::cost_us).filter(|_| cell.stages);
-                let Some(cost) = cost else { continue };
-                let Some(profile) = stages::look(&stage, &link, cell, subject)? else {
-                    print(report::NO_PERF)?;
-                    break;
-                };
-                print(&report::stages(subject, &profile, cost.median))?;
-                figures.extend(report::stage_figures(cell, subject, &profile, cost.median));
+            print(&report::block(cell, &runs, refusal.as_deref()))?;
+            figures.extend(report::figures(cell, &runs, refusal.as_deref()));
+            if cell.stages {
+                figures.extend(look(&stage, &link, cell, &runs)?);
             }
         }
     }
     print(report::NOTES)?;
-    options.json.write(&figures)
+    options.common.write(&figures)
 }
 
 fn no_cell() -> BenchError {
@@ -117,27 +113,63 @@ fn no_cell() -> BenchError {
     BenchError::Nothing(format!("no cell is named like that; there are\n  {names}"))
 }
 
-/// All runs of a cell.
+/// Looks at each subject's stages in a cell, and shows them.
+fn look(stage: &Stage, link: &Link, cell: &Cell, runs: &Runs) -> Result<Vec<Figure>, BenchError> {
+    let mut figures = Vec::new();
+    let mut costs = [Vec::new(), Vec::new(), Vec::new()];
+    for subject in Subject::ALL {
+        let Some(cost) = runs.estimate(subject, Measured::cost_us) else { continue };
+        let plan = || {
+            let last = runs.of(Subject::User).last();
+            last.and_then(|run| raw::Plan::of(run, cell.wire, stage.time))
+        };
+        let profile = match subject {
+            Subject::Kernel | Subject::User => stages::look(stage, link, cell, subject)?,
+            Subject::Raw => match plan() {
+                Some(plan) => stages::look_raw(stage, link, cell, &plan)?,
+                None => continue,
+            },
+        };
+        let Some(profile) = profile else {
+            print(report::NO_PERF)?;
+            break;
+        };
+        if subject == Subject::Kernel {
+            print(&report::stages(subject, &profile, cost.median))?;
+        }
+        figures.extend(report::stage_figures(cell, subject, &profile, cost.median));
+        costs[subject as usize] = Profile::costs(&profile, cost.median);
+    }
+    let [_, user, raw] = costs;
+    if let Some(limit) = Limit::of(user, raw) {
+        print(&report::limit(&limit))?;
+    }
+    Ok(figures)
+}
+
+/// All runs of a cell; none of kernel mode if there is a reason that it cannot be.
 fn measure(
     stage: &Stage,
     link: &Link,
     cell: &Cell,
     rounds: usize,
+    no_kernel: Option<&str>,
     progress: &mut Progress,
 ) -> Result<Runs, BenchError> {
     let mut runs = Runs::default();
     for subject in order(rounds) {
         progress.step(&format!("{}: {}", cell.name(), subject.name()));
         let run = match subject {
+            Subject::Kernel if no_kernel.is_some() => continue,
             Subject::Kernel | Subject::User => stage.run(link, cell, subject)?,
             Subject::Raw => {
                 // Of the last run before. If that exchanged nothing, there is nothing to hold against it.
-                let Some(exchange) = runs.of(Subject::User).iter().rev().find_map(Exchange::of)
-                else {
+                let plan = |run| raw::Plan::of(run, cell.wire, stage.time);
+                let Some(plan) = runs.of(Subject::User).iter().rev().find_map(plan) else {
                     runs.enter(subject, Measured::default());
                     continue;
                 };
-                raw::run(stage, link, cell, &exchange)?
+                raw::run(stage, link, cell, &plan)?
             }
         };
         runs.enter(subject, run);
@@ -149,7 +181,7 @@ fn measure(
 mod tests {
     use pagewire_tools::lab;
 
-    use super::*;
+    use super::{exchange::Exchange, *};
     use crate::ends::alone;
 
     #[test]
@@ -162,16 +194,16 @@ mod tests {
         let (cell, time) = (Cell { connections: 8, ..CELLS[0] }, Duration::from_secs(1));
         let stage = Stage::set(&[cell], interrupt::flag().unwrap(), time, true).unwrap();
         let link = Link::up(cell.wire).unwrap();
-        let runs = measure(&stage, &link, &cell, 1, &mut Progress::new(3)).unwrap();
+        let runs = measure(&stage, &link, &cell, 1, None, &mut Progress::new(3)).unwrap();
         for subject in Subject::ALL {
             let [run] = runs.of(subject) else { panic!("{subject:?} ran once") };
-            assert!(run.requests > 100 && run.failures == 0, "{subject:?}: {run:?}");
+            assert!(run.requests > 100 && run.failures() == 0, "{subject:?}: {run:?}");
             assert!(run.spent.server > Duration::ZERO, "{subject:?}: {run:?}");
             assert!(run.spent.server_receive > Duration::ZERO, "{subject:?}: {run:?}");
             let exchange = Exchange::of(run).unwrap();
             assert!(exchange.requests >= 0.9 && exchange.responses >= 0.9, "{exchange:?}");
         }
-        let text = report::block(&cell, &runs);
+        let text = report::block(&cell, &runs, None);
         assert!(text.contains("user / kernel") && text.contains("user / raw"), "{text}");
     }
 }

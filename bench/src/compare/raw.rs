@@ -2,7 +2,8 @@
 //! driver. What it costs is the least that any stack on `AF_XDP` could cost on this machine.
 //!
 //! The server's end looks at nothing and answers every frame with so many others. The client's keeps a
-//! window open, as the connections of a closed loop do.
+//! window open, as the connections of a closed loop do. Where the client is what limits the user stack, it
+//! sends no faster than that: a core that is asked more often wakes more seldom, and then each request costs less.
 
 use std::{
     io,
@@ -20,8 +21,8 @@ use pagewire_driver::{Burst, Clock, Flush, Port, Served, Steering, XdpConfig, Xd
 
 use super::{
     account::{Meter, Server},
-    cell::Cell,
-    exchange::{Debt, Exchange, whole},
+    cell::{Cell, Wire},
+    exchange::{Debt, Exchange, Pace, whole},
     trial::{Measured, Stage},
     wire::Link,
 };
@@ -57,19 +58,35 @@ struct Shared {
 /// A thread with its queue: the queue's number and socket, and the thread's id.
 type Opened = Result<(u32, OwnedFd, i32), XdpError>;
 
-/// Exchanges frames as `exchange` says, for as long as a run of `cell` counts.
-pub fn run(
-    stage: &Stage,
-    link: &Link,
-    cell: &Cell,
-    exchange: &Exchange,
-) -> Result<Measured, BenchError> {
+/// What is exchanged.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The frames of a request.
+    pub exchange: Exchange,
+    /// Requests a second; as many as can be if it is none.
+    pub rate: Option<f64>,
+    /// For how long it counts.
+    pub time: Duration,
+}
+
+impl Plan {
+    /// What `run`, one of the user stack's, has exchanged. Nothing if that is nothing.
+    pub fn of(run: &Measured, wire: Wire, time: Duration) -> Option<Self> {
+        let exchange = Exchange::of(run)?;
+        Some(Self { exchange, rate: (wire == Wire::Offloads).then(|| run.rate()), time })
+    }
+}
+
+/// Exchanges frames as `plan` says, as many at once as `cell` has connections.
+pub fn run(stage: &Stage, link: &Link, cell: &Cell, plan: &Plan) -> Result<Measured, BenchError> {
+    let exchange = &plan.exchange;
     stage.check()?;
     let mut steerings = [steer(link, &link.server, SERVER)?, steer(link, &link.client, CLIENT)?];
     let (server, client) = ((link.server.mac, SERVER), (link.client.mac, CLIENT));
     let request = Template::new(exchange.request_bytes, client, server, PORT, Fate::Steered);
     let response = Template::new(exchange.response_bytes, server, client, PORT, Fate::Steered);
     let window = cell.connections.min(MOST_UNDER_WAY) as f64 * exchange.requests;
+    let rate = plan.rate.map(|rate| rate * exchange.requests);
     let shared = Shared::default();
     thread::scope(|scope| {
         // Whatever happens, the threads are told to end before the scope waits for them.
@@ -81,7 +98,7 @@ pub fn run(
             let answers = exchange.answers();
             let work = move |port: &mut XdpPort| match index {
                 0 => answer(port, &response, answers, shared),
-                _ => ask(port, &request, answers, window, shared),
+                _ => ask(port, &request, Asking { answers, window, rate }, shared),
             };
             scope.spawn(move || {
                 link.lab().within(end.side, || with_port(end, &opened, work)).ok();
@@ -95,7 +112,7 @@ pub fn run(
             link.lab().within(end.side, || steering.attach(&end.interface))??;
         }
         let meter = Meter::new(link, Server::Thread(ids[0]))?;
-        let measure = || observe(stage, link, &meter, exchange, &shared);
+        let measure = || observe(link, &meter, plan, &shared);
         link.at_client(measure)?
     })
 }
@@ -114,10 +131,9 @@ fn steer(link: &Link, end: &End, address: Ipv4Addr) -> Result<Steering, BenchErr
 }
 
 fn observe(
-    stage: &Stage,
     link: &Link,
     meter: &Meter<'_>,
-    exchange: &Exchange,
+    plan: &Plan,
     shared: &Shared,
 ) -> Result<Measured, BenchError> {
     link.place()?;
@@ -125,9 +141,9 @@ fn observe(
     link.place()?;
     let read = || Ok::<_, BenchError>((shared.received.load(Ordering::Relaxed), meter.read()?));
     let (start, (received, before)) = (Instant::now(), read()?);
-    thread::sleep(stage.time);
+    thread::sleep(plan.time);
     let (received_after, after) = read()?;
-    let requests = whole((received_after - received) as f64 / exchange.responses) as u64;
+    let requests = whole((received_after - received) as f64 / plan.exchange.responses) as u64;
     let spent = after.since(&before);
     Ok(Measured { time: start.elapsed(), requests, spent, ..Measured::default() })
 }
@@ -176,9 +192,22 @@ fn answer(port: &mut XdpPort, response: &Template, answers: f64, shared: &Shared
     }
 }
 
-/// The client's part: frames as the window allows.
-fn ask(port: &mut XdpPort, request: &Template, answers: f64, window: f64, shared: &Shared) {
+/// How the client's part asks.
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    /// Frames that come for each that is sent.
+    answers: f64,
+    /// Frames that may be under way.
+    window: f64,
+    /// Frames a second, at most.
+    rate: Option<f64>,
+}
+
+/// The client's part: frames as window and rate allow.
+fn ask(port: &mut XdpPort, request: &Template, asking: Asking, shared: &Shared) {
+    let Asking { answers, window, rate } = asking;
     let clock = Clock::start();
+    let mut pace = rate.map(|rate| Pace::new(rate, clock.now()));
     let mut burst = Burst::new();
     // What may be sent: the window at first, then so much for each frame that comes.
     let mut debt = Debt::new(1.0 / answers);
@@ -199,7 +228,11 @@ fn ask(port: &mut XdpPort, request: &Template, answers: f64, window: f64, shared
             debt.incur(burst.len());
             drop(burst.drain());
         }
-        let sent = request.send(port, open.due() + debt.due());
+        let allowed = pace.as_mut().map_or(usize::MAX, |pace| pace.due(now));
+        let sent = request.send(port, (open.due() + debt.due()).min(allowed));
+        if let Some(pace) = &mut pace {
+            pace.sent(sent);
+        }
         for _ in 0..sent {
             if open.due() > 0 {
                 open.pay();
@@ -215,7 +248,12 @@ fn ask(port: &mut XdpPort, request: &Template, answers: f64, window: f64, shared
             heard = now;
         }
         if port.flush(now) == Flush::Taken {
-            port.wait(now, Some(now + NAP));
+            if pace.is_some() {
+                // The next frame is due before a sleep would end; whoever receives for us may run.
+                thread::yield_now();
+            } else {
+                port.wait(now, Some(now + NAP));
+            }
         }
     }
 }

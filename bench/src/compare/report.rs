@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, time::Duration};
 
+use pagewire_tools::load::Cause;
+
 use super::{
     Runs,
     cell::{Cell, RAW_GOAL, Wire},
@@ -13,6 +15,7 @@ use super::{
 };
 use crate::{
     figures::Figure,
+    limit::Limit,
     statistics::{Estimate, median},
 };
 
@@ -20,8 +23,9 @@ use crate::{
 pub const NOTES: &str = "
 µs/request: CPU time on the server's side: the server's threads, the kernel's receive threads for it
 (napi) and ksoftirqd of its core; medians with 95 % intervals by Student's t of the runs' logarithms.
-raw AF_XDP: as many frames of the same mean size, with nothing above the driver. Ratios are of runs of
-the same round. rest: what the server's core was busy with besides, by samples of the timer: interrupts,
+raw AF_XDP: as many frames of the same mean size, with nothing above the driver; with offloads on no more
+a second than the user stack answered, as the kernel's client, which is full there, sets the pace. raw /
+kernel: the least that any user stack could come to here. Ratios are of runs of the same round. rest: what the server's core was busy with besides, by samples of the timer: interrupts,
 other programs, this one; part of a core. rx irq: receptions in software interrupts on the server's core
 for each request: what the client's receive work would show as if it were done there. others: how much
 of both cores other programs took, if more than a tenth; then the figures are worth less.";
@@ -43,9 +47,13 @@ pub fn head(wire: Wire, link: &Link) -> String {
     )
 }
 
-/// A cell's lines.
-pub fn block(cell: &Cell, runs: &Runs) -> String {
+/// A cell's lines. `no_kernel` is why there is no kernel mode, if there is none.
+pub fn block(cell: &Cell, runs: &Runs, no_kernel: Option<&str>) -> String {
     let mut text = format!("\n{}\n", cell.name());
+    if let Some(why) = no_kernel {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {:<11} cannot: {why}", Subject::Kernel.name());
+    }
     for subject in Subject::ALL {
         if let Some(line) = subject_line(subject, runs) {
             text.push_str(&line);
@@ -53,7 +61,9 @@ pub fn block(cell: &Cell, runs: &Runs) -> String {
     }
     let kernel = runs.ratio(Subject::User, Subject::Kernel, Measured::cost_us);
     let raw = runs.ratio(Subject::User, Subject::Raw, Measured::cost_us);
+    let least = runs.ratio(Subject::Raw, Subject::Kernel, Measured::cost_us);
     text.push_str(&verdict("user / kernel", kernel, cell.goal()));
+    text.push_str(&verdict("raw / kernel", least, None));
     text.push_str(&verdict("user / raw", raw, Some(RAW_GOAL)));
     text.truncate(text.trim_end().len());
     text
@@ -105,9 +115,11 @@ fn subject_line(subject: Subject, runs: &Runs) -> Option<String> {
     if idle > 0 {
         let _ = write!(line, "; answered nothing in {idle} of {} runs", all.len());
     }
-    let failures: u64 = all.iter().map(|run| run.failures).sum();
-    if failures > 0 {
-        let _ = write!(line, "; {failures} FAILED");
+    for (cause, at) in Cause::ALL.into_iter().zip(0..) {
+        let count: u64 = all.iter().map(|run| run.failed[at]).sum();
+        if count > 0 {
+            let _ = write!(line, "; {count} FAILED: {}", cause.text());
+        }
     }
     let others = middle(&Measured::others);
     if others > 0.1 {
@@ -144,6 +156,29 @@ pub fn stages(subject: Subject, profile: &Profile, cost_us: f64) -> String {
     text
 }
 
+/// The user stack's stages beside those of the raw exchange, and where the limit lies.
+pub fn limit(limit: &Limit) -> String {
+    let mut text =
+        format!("  {:<28} {:>7} {:>7} {:>7}\n", "stages, µs/request", "user", "raw", "more");
+    let (user, raw) = limit.sums(|_| true);
+    let small = |value: f64, all: f64| value < SMALL_SHARE * all;
+    let mut rest = (0.0, 0.0);
+    let mut line = |name: &str, user: f64, raw: f64| {
+        let (more, user, raw) = (figure(user - raw), figure(user), figure(raw));
+        let _ = writeln!(text, "    {name:<26} {user:>7} {raw:>7} {more:>7}");
+    };
+    for row in &limit.rows {
+        if small(row.user_us, user) && small(row.raw_us, raw) {
+            rest = (rest.0 + row.user_us, rest.1 + row.raw_us);
+        } else {
+            line(&row.stage, row.user_us, row.raw_us);
+        }
+    }
+    line("all others", rest.0, rest.1);
+    line("sum", user, raw);
+    text + "  " + &limit.sentence(RAW_GOAL)
+}
+
 /// A subject's stages, as figures.
 pub fn stage_figures(
     cell: &Cell,
@@ -151,12 +186,12 @@ pub fn stage_figures(
     profile: &Profile,
     cost_us: f64,
 ) -> Vec<Figure> {
-    let figure = |(stage, share): (&str, f64)| Figure {
+    let figure = |(stage, value): (&str, f64)| Figure {
         name: format!("compare/{}/{}/stage/{stage}", cell.name(), subject.name()),
-        value: share * cost_us,
+        value,
         unit: "us/request",
     };
-    profile.shares().into_iter().map(figure).collect()
+    profile.costs(cost_us).into_iter().map(figure).collect()
 }
 
 fn verdict(what: &str, ratio: Option<Estimate>, goal: Option<f64>) -> String {
@@ -192,9 +227,14 @@ fn figure(value: f64) -> String {
 }
 
 /// The cell's figures.
-pub fn figures(cell: &Cell, runs: &Runs) -> Vec<Figure> {
+pub fn figures(cell: &Cell, runs: &Runs, no_kernel: Option<&str>) -> Vec<Figure> {
     let name = format!("compare/{}", cell.name());
     let mut figures = Vec::new();
+    figures.extend(no_kernel.map(|why| Figure {
+        name: format!("{name}/{}/cannot: {why}", Subject::Kernel.name()),
+        value: 1.0,
+        unit: "cell",
+    }));
     let mut add = |what: &str, estimate: Option<Estimate>, unit: &'static str| {
         let Some(Estimate { median, low, high }) = estimate else { return };
         for (part, value) in [("", median), (" low", low), (" high", high)] {
@@ -211,6 +251,8 @@ pub fn figures(cell: &Cell, runs: &Runs) -> Vec<Figure> {
     let ratio = |over| runs.ratio(Subject::User, over, Measured::cost_us);
     add("user over kernel", ratio(Subject::Kernel), "ratio");
     add("user over raw", ratio(Subject::Raw), "ratio");
+    let least = runs.ratio(Subject::Raw, Subject::Kernel, Measured::cost_us);
+    add("raw over kernel", least, "ratio");
     for (what, goal) in [("kernel", cell.goal()), ("raw", Some(RAW_GOAL))] {
         let name = format!("{name}/user over {what} goal");
         figures.extend(goal.map(|value| Figure { name, value, unit: "ratio" }));
@@ -232,7 +274,7 @@ pub fn figures(cell: &Cell, runs: &Runs) -> Vec<Figure> {
         });
         plain("p50", "us", &|run| run.latency[0].as_nanos() as f64 / 1e3);
         plain("p99", "us", &|run| run.latency[1].as_nanos() as f64 / 1e3);
-        plain("failures", "requests", &|run| run.failures as f64);
+        plain("failures", "requests", &|run| run.failures() as f64);
         plain("others", "part of the cores", &Measured::others);
         if let Some(exchange) = all.iter().rev().find_map(Exchange::of) {
             for (what, value, unit) in [
@@ -272,18 +314,31 @@ mod tests {
 
     #[test]
     fn verdicts_stand_beside_their_goals() {
-        let text = block(&CELLS[0], &runs());
+        let text = block(&CELLS[0], &runs(), None);
         assert!(
             text.contains("user / kernel 0.40 [0.40–0.40]  (1/2.50), goal ≤ 1/2.0: met"),
             "{text}"
         );
         assert!(text.contains("user / raw    1.33 [1.33–1.33], goal ≤ 1.25: not met"), "{text}");
         assert!(text.contains("kernel mode 4.00 [4.00–4.00] µs/request"), "{text}");
+        assert!(text.contains("raw / kernel  0.30 [0.30–0.30]"), "{text}");
+        assert!(block(&CELLS[0], &Runs::default(), Some("why")).contains("cannot: why"));
+    }
+
+    #[test]
+    fn stages_of_both_sides_stand_side_by_side_and_add_up() {
+        let user = [("transmit: kick", 1.0), ("HTTP", 0.5), ("tiny", 0.001)];
+        let text = limit(&Limit::of(user, [("transmit: kick", 0.9)]).unwrap());
+        assert!(text.contains("transmit: kick                1.00    0.90    0.10"), "{text}");
+        assert!(text.contains("HTTP                          0.50    0.00    0.50"), "{text}");
+        assert!(text.contains("sum                           1.50    0.90    0.60"), "{text}");
+        assert!(!text.contains("tiny"), "{text}");
     }
 
     #[test]
     fn figures_have_names_of_their_own() {
-        let mut names: Vec<_> = figures(&CELLS[0], &runs()).into_iter().map(|it| it.name).collect();
+        let mut names: Vec<_> =
+            figures(&CELLS[0], &runs(), Some("why")).into_iter().map(|it| it.name).collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();

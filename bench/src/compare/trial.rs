@@ -13,7 +13,7 @@ use std::{
 
 use pagewire_stack::Prefix;
 use pagewire_tools::{
-    load::{self, Plan, Report, TransportPlan},
+    load::{self, Cause, Plan, Report, TransportPlan},
     serving::Serving,
 };
 use tempfile::TempDir;
@@ -47,8 +47,8 @@ pub struct Measured {
     pub spent: Spent,
     /// Latencies of the whole run: median, and what 99 of 100 did not exceed.
     pub latency: [Duration; 2],
-    /// Requests that failed, in the whole run.
-    pub failures: u64,
+    /// Requests that failed, in the whole run, in the order of [`Cause::ALL`].
+    pub failed: [u64; Cause::ALL.len()],
 }
 
 impl Measured {
@@ -65,6 +65,11 @@ impl Measured {
     /// An amount for each request; no number if none was answered.
     pub fn each(&self, amount: f64) -> f64 {
         if self.requests > 0 { amount / self.requests as f64 } else { f64::NAN }
+    }
+
+    /// Requests that failed, in the whole run.
+    pub fn failures(&self) -> u64 {
+        self.failed.iter().sum()
     }
 
     /// Requests a second.
@@ -144,6 +149,11 @@ impl Stage {
         Ok(measured)
     }
 
+    /// Whole seconds of a run in `cell` that do not count.
+    pub fn warm_up_s(&self, cell: &Cell) -> u32 {
+        if self.quick { 0 } else { cell.warm_up_s }
+    }
+
     /// Loads a server that runs.
     pub fn load(
         &self,
@@ -151,7 +161,7 @@ impl Stage {
         cell: &Cell,
         running: &Serving,
     ) -> Result<Measured, BenchError> {
-        let warm_up = if self.quick { 0 } else { cell.warm_up_s };
+        let warm_up = self.warm_up_s(cell);
         let plan = self.plan(link, cell, warm_up)?;
         let meter = Meter::new(link, Server::Process(running.id()))?;
         let work = || -> Result<Measured, BenchError> {
@@ -215,12 +225,12 @@ fn look_after(link: &Link) {
 type Sample = (Instant, u64, Result<Spent, BenchError>);
 
 fn evaluate(samples: Vec<Sample>, first: usize, report: &Report) -> Result<Measured, BenchError> {
-    let failures = report.tally.failures();
     let last = samples.len() - 1;
     let mut chosen = samples.into_iter().enumerate().filter(|(at, _)| *at == first || *at == last);
     let (Some((_, start)), Some((_, end))) = (chosen.next(), chosen.next()) else {
         return Err(BenchError::Nothing(format!(
-            "a run ended before it counted, with {failures} failures"
+            "a run ended before it counted, with {} failures",
+            report.tally.failures()
         )));
     };
     Ok(Measured {
@@ -228,6 +238,6 @@ fn evaluate(samples: Vec<Sample>, first: usize, report: &Report) -> Result<Measu
         requests: end.1 - start.1,
         spent: end.2?.since(&start.2?),
         latency: [report.tally.quantile(0.5), report.tally.quantile(0.99)],
-        failures,
+        failed: report.tally.failed,
     })
 }

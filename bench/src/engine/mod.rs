@@ -21,18 +21,15 @@ use std::{io, time::Duration};
 
 use thiserror::Error;
 
-use crate::{
-    error::BenchError,
-    figures::{Figure, Json},
-    output::print,
-};
+use crate::{cpu, error::BenchError, figures::Figure, options::Common, output::print};
 
 /// What the user-level stack costs by itself: no NIC, one core, hand-made clients on a memory link
+///
+/// With --quick fewer connections, within 45 seconds.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Fewer connections and shorter runs: within 45 seconds
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    common: Common,
 
     /// Measure only what has this in its name, such as "keep-alive/tcp" or "timers"
     #[arg(long, value_name = "TEXT")]
@@ -41,9 +38,6 @@ pub struct Options {
     /// Measure at most so many connections
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     connections: usize,
-
-    #[command(flatten)]
-    json: Json,
 }
 
 /// Numbers of connections that keep-alive requests are measured with.
@@ -71,10 +65,8 @@ pub enum EngineError {
 /// [`EngineError`].
 pub fn run(options: &Options) -> Result<(), EngineError> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if let Some(core) = cores.last() {
-        core_affinity::set_for_current(*core);
-    }
-    let (counts, shards, stacks, time): (&[usize], _, &[usize], _) = if options.quick {
+    cpu::keep_to_last_core();
+    let (counts, shards, stacks, time): (&[usize], _, &[usize], _) = if options.common.quick {
         (&QUICK_CONNECTIONS, 16_384, &[1, 50, 200], Duration::from_millis(600))
     } else {
         (&CONNECTIONS, 65_536, &[1, 10, 50, 200], Duration::from_secs(2))
@@ -92,7 +84,7 @@ pub fn run(options: &Options) -> Result<(), EngineError> {
     }
     table.add("two shards", || shards::measure(&cores, shards, time))?;
     table.add("timers", || timers::measure(stacks, timers::TIMERS))?;
-    if !options.quick || options.only.is_some() {
+    if !options.common.quick || options.only.is_some() {
         let count = options.connections.min(CONNECTIONS[CONNECTIONS.len() - 1]);
         table.add("come and go", || come_and_go::measure(count))?;
     }
@@ -100,7 +92,7 @@ pub fn run(options: &Options) -> Result<(), EngineError> {
         table.add("bulk", || bulk::measure(is_ipv6, time))?;
     }
     table.add("sender", || Ok(sender::measure(time)))?;
-    options.json.write(&table.figures)?;
+    options.common.write(&table.figures)?;
     Ok(())
 }
 

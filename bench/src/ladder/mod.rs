@@ -35,7 +35,7 @@ use self::{
     rung::{Place, Rung},
     workload::Workload,
 };
-use crate::{cpu, error::BenchError, figures::Json, interrupt, output::print};
+use crate::{cpu, error::BenchError, interrupt, options::Common, output::print};
 
 pub use calls::CannotCount;
 pub use child::{RungOptions, raise_descriptor_limit, run as run_rung};
@@ -47,14 +47,11 @@ pub use rungs::cgi::program as run_cgi;
 /// Each cell is one architecture under one workload, in a process of its own, on the loopback
 /// interface or, for the user-level stack, on a veth pair that is made for it. Root is needed for the
 /// latter, and to charge CPU time, system calls and context switches; without it these are missing.
+/// With --quick all cells within three minutes, to about 15 %.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Short runs: all cells within three minutes, to about 15 %
-    #[arg(long)]
-    quick: bool,
-
     #[command(flatten)]
-    json: Json,
+    common: Common,
 
     /// Only this rung; may be given several times
     #[arg(long, value_name = "NAME", value_parser = rung_of)]
@@ -99,7 +96,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
         options.workload.clone()
     };
     let millis = Duration::from_millis;
-    let (times, cold) = if options.quick {
+    let (times, cold) = if options.common.quick {
         let times = Times { warm_up: millis(50), measured: millis(300), counted: millis(80) };
         (times, 1024)
     } else {
@@ -138,7 +135,7 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
         }
     }
     print(&format!("{}\n{} s", report::NOTES, start.elapsed().as_secs()))?;
-    options.json.write(&all)
+    options.common.write(&all)
 }
 
 /// The veth pair; none without privileges.

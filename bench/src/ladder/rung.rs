@@ -54,20 +54,27 @@ pub struct Limits {
     pub connections: Option<(usize, &'static str)>,
     /// Why idle connections are in its way.
     pub idle: Option<&'static str>,
+    /// Why it cannot be asked for files outside the page cache.
+    pub cold: Option<&'static str>,
 }
 
 impl Limits {
     /// It can do everything.
-    pub const NONE: Self = Self { connections: None, idle: None };
+    pub const NONE: Self = Self { connections: None, idle: None, cold: None };
 
     /// At most so many connections at once.
     pub const fn connections(most: usize, why: &'static str) -> Self {
-        Self { connections: Some((most, why)), idle: None }
+        Self { connections: Some((most, why)), ..Self::NONE }
     }
 
     /// No idle connections.
     pub const fn idle(why: &'static str) -> Self {
-        Self { connections: None, idle: Some(why) }
+        Self { idle: Some(why), ..Self::NONE }
+    }
+
+    /// No files outside the page cache.
+    pub const fn cold(why: &'static str) -> Self {
+        Self { cold: Some(why), ..Self::NONE }
     }
 }
 

@@ -126,6 +126,7 @@ impl Workload {
     /// Why a rung of these limits cannot do it, if it cannot.
     pub fn refused_by(&self, limits: &Limits) -> Option<String> {
         match limits {
+            Limits { cold: Some(why), .. } if self.is_cold() => Some((*why).to_owned()),
             Limits { idle: Some(why), .. } if self.idle > 0 => Some((*why).to_owned()),
             Limits { connections: Some((most, why)), .. } if self.connections() > *most => {
                 Some(format!("at most {most} connections: {why}"))

@@ -11,22 +11,19 @@ mod worker;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use crate::{error::BenchError, figures::Json, interrupt, output::print};
+use crate::{error::BenchError, interrupt, options::Common, output::print};
 use cell::{Cell, Work};
 use link::Link;
 
 /// What AF_XDP can do on this machine at all: frames a second over a veth pair of its own
 ///
 /// Three kinds of work: `generate` sends frames that the far end's kernel drops, `receive` drops what
-/// the far end generates, `echo` sends it back. Needs root.
+/// the far end generates, `echo` sends it back. With --quick rates to about 10 % within half a minute.
+/// Needs root.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Short runs: rates to about 10 % within half a minute
-    #[arg(long)]
-    quick: bool,
-
     #[command(flatten)]
-    json: Json,
+    common: Common,
 
     /// How long each of the 18 cells is measured [default: 2, with --quick 0.5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
@@ -53,7 +50,7 @@ enum Placement {
 /// Without privileges or kernel features that it needs, or when interrupted.
 pub fn run(options: &Options) -> Result<(), BenchError> {
     let interrupted = interrupt::flag()?;
-    let time = match (options.seconds, options.quick) {
+    let time = match (options.seconds, options.common.quick) {
         (Some(seconds), _) => Duration::from_secs(seconds.into()),
         (None, true) => Duration::from_millis(500),
         (None, false) => Duration::from_secs(2),
@@ -75,5 +72,5 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
         }
     }
     print(report::NOTES)?;
-    options.json.write(&all)
+    options.common.write(&all)
 }

@@ -10,7 +10,10 @@ use super::{
 const ABOUT: &str = "What a request costs the server's side: its threads, and the kernel's receive work for it, on a \
      core of their own. Raw AF_XDP exchanges as many frames of the same size with nothing above the driver: no \
      stack could cost less on this machine. Bars are relative to kernel mode; thin marks are 95 % intervals, \
-     thick ones goals.";
+     thick ones goals. Raw / kernel is the least that any user stack could come to here.";
+
+/// How the names of cells end in which the server's kernel hands over 64 KiB at once.
+const OFFLOADS: &str = ", offloads on";
 
 /// Who is measured, and in which colour.
 const SUBJECTS: [(&str, &str); 3] =
@@ -30,9 +33,15 @@ pub fn section(figures: &Figures) -> Option<String> {
     if cells.is_empty() {
         return None;
     }
+    let drawn = |offloads: bool| {
+        let on_wire = cells.iter().filter(|cell| cell.ends_with(OFFLOADS) == offloads);
+        bars(&on_wire.map(|cell| relative(figures, cell)).collect::<Vec<_>>(), None)
+    };
     let content = [
         legend(&SUBJECTS),
-        bars(&cells.iter().map(|cell| relative(figures, cell)).collect::<Vec<_>>(), None),
+        // Each wire to a scale of its own: with offloads on, large answers are another order of size.
+        drawn(false),
+        drawn(true),
         verdicts(figures, &cells),
         scaling(figures, &cells),
         stages(figures, &cells),
@@ -98,7 +107,8 @@ fn verdicts(figures: &Figures, cells: &[&str]) -> String {
             escape(cell),
             ratio(cell, "user over kernel"),
             ratio(cell, "user over raw"),
-            rate(cell, "kernel mode"),
+            ratio(cell, "raw over kernel"),
+            cannot(figures, cell).unwrap_or_else(|| rate(cell, "kernel mode")),
             rate(cell, "user stack"),
             others(cell),
         ]
@@ -107,11 +117,22 @@ fn verdicts(figures: &Figures, cells: &[&str]) -> String {
         "cell",
         "user / kernel",
         "user / raw",
+        "raw / kernel",
         "kernel, req/s",
         "user, req/s",
         "cores taken by others",
     ];
     table(&head, &cells.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Why there is no kernel mode in a cell, if there is none.
+fn cannot(figures: &Figures, cell: &str) -> Option<String> {
+    let entries = figures.under(&["compare", cell, "kernel mode"]);
+    let why = |path: &[String]| {
+        let why = path[3..].join("/").strip_prefix("cannot: ").map(escape)?;
+        Some(format!("<details><summary>cannot</summary><small>{why}</small></details>"))
+    };
+    entries.iter().find_map(|entry| why(&entry.path))
 }
 
 /// The cost of 128 B over the number of connections.
@@ -190,8 +211,13 @@ fn stages(figures: &Figures, cells: &[&str]) -> String {
             &legend(&colours),
         ]);
         text += &bars(&[Group { title: String::new(), bars: groups }], Some(1.0));
-        let here: Vec<_> = colours.iter().map(|(name, _)| *name).collect();
-        text += &stage_table(figures, cells, subject, &here);
+        // Those of the user stack stand beside those of the raw exchange.
+        if *subject == SUBJECTS[0].0 {
+            let here: Vec<_> = colours.iter().map(|(name, _)| *name).collect();
+            text += "<details><summary>numbers</summary>";
+            text += &stage_table(figures, cells, subject, &here);
+            text += "</details>";
+        }
     }
     text
 }

@@ -7,6 +7,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use rustix::process::{Resource, getrlimit};
+
 use super::Run;
 
 /// Settings of the kernel that change what such measurements come to.
@@ -54,6 +56,7 @@ pub fn describe(files: &[PathBuf], runs: &[Run]) -> Vec<(String, String)> {
     add("kernel", read("/proc/sys/kernel/osrelease"));
     add("kernel's command line", read("/proc/cmdline"));
     add("compiler", output("rustc", &["--version"]));
+    add("descriptors of a process", Some(descriptors()));
     for (name, path) in SETTINGS {
         add(name, read(path));
     }
@@ -82,6 +85,11 @@ fn memory() -> Option<String> {
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: f64 = total.split_whitespace().next()?.parse().ok()?;
     Some(format!("{:.1} GiB", kib / 1024.0 / 1024.0))
+}
+
+fn descriptors() -> String {
+    let limit = getrlimit(Resource::Nofile).maximum;
+    limit.map_or("no limit".to_owned(), |limit| format!("at most {limit}"))
 }
 
 fn now() -> Option<String> {

@@ -2,13 +2,14 @@
 //!
 //! - `input`: reads figures; `machine`: what they were measured on, as far as this machine can say.
 //! - `bars`, `lines`: plots, as inline SVG; `page`: the frame around all.
-//! - `comparison`, `prediction`, `architectures`, `rates`, `engine`, `rest`: the sections.
+//! - `comparison`, `limit`, `prediction`, `architectures`, `rates`, `engine`, `rest`: the sections.
 
 mod architectures;
 mod bars;
 mod comparison;
 mod engine;
 mod input;
+mod limit;
 mod lines;
 mod machine;
 mod page;
@@ -72,6 +73,7 @@ pub fn write(html: &Path, files: &[PathBuf], runs: &[Run]) -> Result<(), BenchEr
 fn sections(figures: &Figures) -> String {
     let makers = [
         comparison::section,
+        limit::section,
         prediction::section,
         architectures::section,
         rates::section,

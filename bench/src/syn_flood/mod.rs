@@ -17,11 +17,7 @@ use self::{
     port::Kind,
     world::{BYSTANDER, Load, Outcome, PORT, VICTIM, World},
 };
-use crate::{
-    error::BenchError,
-    figures::{Figure, Json},
-    output::print,
-};
+use crate::{cpu, error::BenchError, figures::Figure, options::Common, output::print};
 
 /// Share of the peak that the honest clients ask for.
 const SHARE: f64 = 0.4;
@@ -30,19 +26,17 @@ const SHARE: f64 = 0.4;
 const SETTLING: Duration = Duration::from_millis(1_200);
 
 /// What honest clients get while forged SYNs arrive: one server core, on a memory link
+///
+/// With --quick within 30 seconds.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Shorter runs: within 30 seconds
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    common: Common,
 
     /// Most frames a second of a port; half as many forged SYNs arrive. The default is what one AF_XDP
     /// queue of a veth pair receives on one core
     #[arg(long, value_name = "NUMBER", default_value_t = 1_300_000.0)]
     port_frames_per_second: f64,
-
-    #[command(flatten)]
-    json: Json,
 }
 
 /// Why there are no figures.
@@ -65,15 +59,13 @@ pub enum FloodError {
 ///
 /// [`FloodError`].
 pub fn run(options: &Options) -> Result<(), FloodError> {
-    if let Some(core) = core_affinity::get_core_ids().unwrap_or_default().last() {
-        core_affinity::set_for_current(*core);
-    }
-    let time = Duration::from_millis(if options.quick { 500 } else { 2_000 });
+    cpu::keep_to_last_core();
+    let time = Duration::from_millis(if options.common.quick { 500 } else { 2_000 });
     let figures = measure(options.port_frames_per_second / 2.0, time)?;
     for Figure { name, value, unit } in &figures {
         print(&format!("{name:<44} {value:>14.2} {unit}"))?;
     }
-    options.json.write(&figures)?;
+    options.common.write(&figures)?;
     Ok(())
 }
 

@@ -25,11 +25,7 @@ use std::{
 
 use self::{cell::Part, crew::Crew, scene::Stage};
 use crate::{
-    error::BenchError,
-    figures::{Figure, Json},
-    interrupt,
-    output::print,
-    product,
+    error::BenchError, figures::Figure, interrupt, options::Common, output::print, product,
 };
 
 /// Samples of each sender's completion times on each link.
@@ -38,15 +34,12 @@ const SAMPLES: usize = 1_000;
 /// The user stack's sender against Linux's over links with delay, loss and narrow queues
 ///
 /// One server sends to a Linux receiver through the lab's link emulator, once with the user stack and
-/// once with the kernel's TCP, both with CUBIC. Needs root. All of it takes about half an hour.
+/// once with the kernel's TCP, both with CUBIC. Needs root. All of it takes about half an hour; with
+/// --quick six links within five minutes.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Six links in short runs, within five minutes
-    #[arg(long)]
-    quick: bool,
-
     #[command(flatten)]
-    json: Json,
+    common: Common,
 
     /// Only cells whose name contains this, such as `50 ms` or `64 KiB`
     #[arg(long, value_name = "TEXT")]
@@ -81,21 +74,21 @@ pub fn run(options: &Options) -> Result<(), BenchError> {
     if figures.is_empty() {
         return Err(BenchError::Nothing(format!(
             "no cell is named like that; there are\n  {}",
-            cell::names(options.quick).join("\n  ")
+            cell::names(options.common.quick).join("\n  ")
         )));
     }
     print(report::NOTES)?;
-    options.json.write(&figures)
+    options.common.write(&figures)
 }
 
 impl Options {
     fn chooses(&self, name: &str, quick: bool) -> bool {
         let named = self.only.as_ref().is_none_or(|text| name.contains(text));
-        named && (quick || !self.quick)
+        named && (quick || !self.common.quick)
     }
 
     fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 3 } else { 10 })
+        self.rounds.unwrap_or(if self.common.quick { 3 } else { 10 })
     }
 
     fn bulk(&self, crew: &Crew<'_>) -> Result<Vec<Figure>, BenchError> {

@@ -1,4 +1,5 @@
-//! What a request costs stage by stage: samples of the server's core while it is loaded.
+//! What a request costs stage by stage: samples of the server's core while it is loaded, and of the same
+//! core in the raw exchange.
 //!
 //! `perf record -e cpu-clock` samples the core, as there may be no performance counters. A sample in the
 //! kernel belongs to the system call that it was under, or to the kernel thread that receives; one in the
@@ -13,21 +14,24 @@ mod sources;
 use std::{
     collections::BTreeMap,
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
 use self::{place::place, samples::Sample, sources::Sources};
-use super::{cell::Cell, order::Subject, trial::Stage as Trial, wire::Link};
-use crate::error::BenchError;
+use super::{cell::Cell, order::Subject, raw, trial::Stage as Trial, wire::Link};
+use crate::{cpu, error::BenchError};
 
 /// Samples a second. Not a divisor of the timer's rate.
 const RATE: &str = "2987";
 
 /// How long a load runs before it is looked at.
 const WARM_UP: Duration = Duration::from_millis(400);
+
+/// How much longer the raw exchange runs than it is looked at.
+const RAW_SLACK: Duration = Duration::from_millis(800);
 
 /// A run, seen by its samples.
 #[derive(Clone, Debug, Default)]
@@ -50,9 +54,14 @@ impl Profile {
         shares.sort_by(|one, other| other.1.total_cmp(&one.1));
         shares
     }
+
+    /// What each stage costs where all cost `cost_us`, the largest first.
+    pub fn costs(&self, cost_us: f64) -> Vec<(&'static str, f64)> {
+        self.shares().into_iter().map(|(name, share)| (name, share * cost_us)).collect()
+    }
 }
 
-/// Runs `subject` once more in `cell`, and looks at it. Nothing where there is no `perf`.
+/// Runs a server once more in `cell`, and looks at it. Nothing where there is no `perf`.
 pub fn look(
     trial: &Trial,
     link: &Link,
@@ -64,20 +73,59 @@ pub fn look(
     }
     trial.check()?;
     let running = trial.serve(link, cell, subject)?;
-    let server = running.id();
-    let path = trial.scratch().join("perf.data");
-    let (recorded, threads) = thread::scope(|scope| {
-        let recorder = scope.spawn(|| record(link, &path, trial.time));
-        trial.load(link, cell, &running)?;
-        let [receive, _] = link.place()?;
-        let outcome = recorder.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
-        Ok::<_, BenchError>((outcome, (own_threads(server), receive)))
-    })?;
+    let warm_up = WARM_UP + Duration::from_secs(trial.warm_up_s(cell).into());
+    let who = Watched { process: running.id(), program: trial.program(), warm_up };
+    let profile = watch(trial, link, &who, || trial.load(link, cell, &running).map(drop))?;
     running.stop()?;
-    recorded.map_err(BenchError::system("record by perf"))?;
-    let profile = evaluate(&path, trial.program(), &threads.0, &threads.1);
+    Ok(Some(profile))
+}
+
+/// The same for the raw exchange.
+pub fn look_raw(
+    trial: &Trial,
+    link: &Link,
+    cell: &Cell,
+    plan: &raw::Plan,
+) -> Result<Option<Profile>, BenchError> {
+    if !works() {
+        return Ok(None);
+    }
+    let program = std::env::current_exe().map_err(BenchError::system("find this program"))?;
+    let who = Watched { process: std::process::id(), program: &program, warm_up: WARM_UP };
+    let plan = raw::Plan { time: plan.time + RAW_SLACK, ..*plan };
+    watch(trial, link, &who, || raw::run(trial, link, cell, &plan).map(drop)).map(Some)
+}
+
+/// Who is looked at, and from when on.
+struct Watched<'a> {
+    process: u32,
+    program: &'a Path,
+    warm_up: Duration,
+}
+
+/// Samples of the server's core while `work` is done.
+fn watch(
+    trial: &Trial,
+    link: &Link,
+    who: &Watched<'_>,
+    work: impl FnOnce() -> Result<(), BenchError>,
+) -> Result<Profile, BenchError> {
+    let path = trial.scratch().join("perf.data");
+    let recorded = thread::scope(|scope| {
+        let recorder = scope.spawn(|| {
+            thread::sleep(who.warm_up);
+            record(link, &path, trial.time.saturating_sub(WARM_UP))?;
+            // While they are there.
+            Ok((own_threads(who.process), cpu::receive_threads(&link.server.interface)?))
+        });
+        work()?;
+        let outcome = recorder.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+        Ok::<_, BenchError>(outcome)
+    })?;
+    let (own, receive) = recorded.map_err(BenchError::system("record by perf"))?;
+    let profile = evaluate(&path, who.program, &own, &receive);
     let _ = fs::remove_file(&path);
-    profile.map(Some).map_err(BenchError::system("read what perf recorded"))
+    profile.map_err(BenchError::system("read what perf recorded"))
 }
 
 fn works() -> bool {
@@ -89,12 +137,11 @@ fn works() -> bool {
     })
 }
 
-fn record(link: &Link, path: &PathBuf, time: Duration) -> io::Result<()> {
-    thread::sleep(WARM_UP);
+fn record(link: &Link, path: &Path, time: Duration) -> io::Result<()> {
     let core = link.server.cores.first().map_or(0, |core| core.id).to_string();
     let mut perf = Command::new("perf");
     perf.args(["record", "-q", "-C", &core, "-e", "cpu-clock", "-F", RATE, "-g", "-o"]).arg(path);
-    perf.args(["--", "sleep", &time.saturating_sub(WARM_UP).as_secs_f64().to_string()]);
+    perf.args(["--", "sleep", &time.as_secs_f64().to_string()]);
     let status = perf.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
     status.success().then_some(()).ok_or_else(|| io::Error::other(status.to_string()))
 }

@@ -14,7 +14,7 @@ const OTHER_KERNEL: &str = "other kernel work";
 const OTHER: &str = "other";
 
 /// Parts of the names of system calls, and the stages that they are.
-const CALLS: [(&str, &str); 13] = [
+const CALLS: [(&str, &str); 17] = [
     // The kick of AF_XDP, and what kernel mode sends of heads and small bodies.
     ("xsk_sendmsg", "transmit: kick"),
     ("sys_sendfile", "send: sendfile"),
@@ -29,10 +29,15 @@ const CALLS: [(&str, &str); 13] = [
     ("sys_accept", "accept"),
     ("sys_close", "close"),
     ("sys_shutdown", "close"),
+    // Whether pages of a file are in memory; and those that were not mapped yet.
+    ("sys_preadv", "disk: is it in memory"),
+    ("exc_page_fault", "disk: pages mapped"),
+    ("sysvec_", "interrupts"),
+    ("common_interrupt", "interrupts"),
 ];
 
 /// Parts of the paths of source files, and the stages that they are. The first that fits decides.
-const FILES: [(&str, &str); 21] = [
+const FILES: [(&str, &str); 22] = [
     ("/smoltcp-", "smoltcp"),
     ("/managed-", "smoltcp"),
     ("/httparse-", "HTTP"),
@@ -55,6 +60,8 @@ const FILES: [(&str, &str); 21] = [
     ("/server/src/http", "HTTP"),
     ("/server/src/", "HTTP"),
     ("/driver/src/", ""),
+    // The raw exchange fills frames, and does nothing else.
+    ("/bench/src/", "gather"),
 ];
 
 /// The stage of a sample. `receives` says that its thread is the kernel's that receives.
@@ -116,7 +123,8 @@ mod tests {
         assert_eq!(at(&["veth_xmit", "xsk_sendmsg", "__x64_sys_sendto"]), "transmit: kick");
         assert_eq!(at(&["tcp_sendmsg", "__x64_sys_sendto"]), "send: send");
         assert_eq!(at(&["tcp_recvmsg", "__x64_sys_recvfrom"]), "receive: recv");
-        assert_eq!(at(&["page_fault"]), OTHER_KERNEL);
+        assert_eq!(at(&["do_fault", "asm_exc_page_fault"]), "disk: pages mapped");
+        assert_eq!(at(&["entry_SYSCALL_64"]), OTHER_KERNEL);
         assert_eq!(place(&kernel(&["anything"]), true, &sources), RECEIVE_KERNEL);
     }
 

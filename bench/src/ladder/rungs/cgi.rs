@@ -28,6 +28,7 @@ pub const RUNG: Rung = Rung {
     limits: Limits {
         connections: Some((2048, "a process each")),
         idle: Some("a connection ends with its program"),
+        ..Limits::NONE
     },
     place: Place::Loopback,
     serve,

@@ -29,7 +29,9 @@ pub const RUNG: Rung = Rung {
     about: "epoll in one thread, answers made in advance: the ceiling of the kernel's path",
     cores: Cores::One,
     workers: Workers::One,
-    limits: Limits::NONE,
+    limits: Limits::cold(
+        "its answers are made in advance: it has read all files before it is asked",
+    ),
     place: Place::Loopback,
     serve,
 };

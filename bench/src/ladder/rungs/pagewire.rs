@@ -52,7 +52,8 @@ fn user(setting: &Setting) -> io::Result<()> {
 
 fn run(setting: &Setting, words: &[&str]) -> io::Result<()> {
     let core = setting.cores.first().copied().unwrap_or_default().to_string();
-    let connections = (setting.connections + 64).to_string();
+    // From three quarters of its room on it would close those that are idle.
+    let connections = (setting.connections * 3 / 2 + 64).to_string();
     let directory = setting.directory.to_string_lossy();
     let common = ["pagewire", "serve", &directory, "--cores", &core, "--connections", &connections];
     let words = common.iter().chain(words).copied();
