@@ -25,9 +25,10 @@ pub const NOTES: &str = "
 (napi) and ksoftirqd of its core; medians with 95 % intervals by Student's t of the runs' logarithms.
 raw AF_XDP: as many frames of the same mean size, with nothing above the driver; with offloads on no more
 a second than the user stack answered, as the kernel's client, which is full there, sets the pace. raw /
-kernel: the least that any user stack could come to here. Ratios are of runs of the same round. rest: what the server's core was busy with besides, by samples of the timer: interrupts,
-other programs, this one; part of a core. rx irq: receptions in software interrupts on the server's core
-for each request: what the client's receive work would show as if it were done there. others: how much
+kernel: the least that any user stack could come to here. Ratios are of runs of the same round. rest: what
+the server's core was busy with besides, by samples of the timer: interrupts, other programs, this one; part
+of a core. rx irq: receptions in software interrupts on the server's core for each request: what the
+client's receive work would show as if it were done there. others: how much
 of both cores other programs took, if more than a tenth; then the figures are worth less.";
 
 /// What is measured on this wire.
@@ -332,7 +333,7 @@ mod tests {
         assert!(text.contains("transmit: kick                1.00    0.90    0.10"), "{text}");
         assert!(text.contains("HTTP                          0.50    0.00    0.50"), "{text}");
         assert!(text.contains("sum                           1.50    0.90    0.60"), "{text}");
-        assert!(!text.contains("tiny"), "{text}");
+        assert!(!text.contains("    tiny"), "{text}");
     }
 
     #[test]
