@@ -28,8 +28,8 @@ a second than the user stack answered, as the kernel's client, which is full the
 kernel: the least that any user stack could come to here. Ratios are of runs of the same round. rest: what
 the server's core was busy with besides, by samples of the timer: interrupts, other programs, this one; part
 of a core. rx irq: receptions in software interrupts on the server's core for each request: what the
-client's receive work would show as if it were done there. others: how much
-of both cores other programs took, if more than a tenth; then the figures are worth less.";
+client's receive work would show as if it were done there. others: how much of both cores other programs
+took, if more than a tenth; then the figures are worth less.";
 
 /// What is measured on this wire.
 pub fn head(wire: Wire, link: &Link) -> String {
