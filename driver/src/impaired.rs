@@ -78,11 +78,6 @@ impl<P: Port> Impaired<P> {
         &self.port
     }
 
-    /// The port below.
-    pub const fn port_mut(&mut self) -> &mut P {
-        &mut self.port
-    }
-
     fn take_arrivals(&mut self, now: Instant) {
         for _ in 0..BURSTS_PER_RECEIVE {
             let mut arrivals = std::mem::take(&mut self.arrivals);

@@ -140,26 +140,6 @@ pub struct NextHop {
 }
 
 impl NetworkView {
-    /// Adds the on-link route of an address that the kernel does not own, unless there is a route to
-    /// that prefix already.
-    pub fn add_on_link(&mut self, address: Prefix) {
-        let known = |route: &Route| {
-            route.gateway.is_none()
-                && route.destination.length() == address.length()
-                && route.destination.contains(address.address())
-        };
-        if !self.routes.iter().any(known) {
-            self.routes.push(Route {
-                destination: address,
-                gateway: None,
-                interface: self.link.index,
-                source: Some(address.address()),
-                metric: 0,
-                mtu: None,
-            });
-        }
-    }
-
     /// The first hop towards `destination` by the longest matching prefix, then the smallest metric,
     /// then the earlier route; none if no route matches.
     pub fn next_hop(&self, destination: IpAddr) -> Option<NextHop> {
@@ -264,21 +244,6 @@ mod tests {
         let view = view(vec![narrow, wide]);
         assert_eq!(view.next_hop(ip("10.78.0.2")).map(|hop| hop.mtu), Some(1280));
         assert_eq!(view.next_hop(ip("10.79.0.2")).map(|hop| hop.mtu), Some(1500));
-    }
-
-    #[test]
-    fn an_address_of_our_own_brings_its_on_link_route_once() {
-        let mut view = view(Vec::new());
-        view.add_on_link(prefix("10.77.0.1/24"));
-        view.add_on_link(prefix("10.77.0.3/24"));
-        view.add_on_link(prefix("fd77::1/64"));
-        assert_eq!(view.routes.len(), 2);
-        assert_eq!(hop(&view, "10.77.0.2"), Some(ip("10.77.0.2")));
-        assert_eq!(hop(&view, "fd77::2"), Some(ip("fd77::2")));
-        assert_eq!(
-            view.next_hop(ip("10.77.0.2")).and_then(|hop| hop.source),
-            Some(ip("10.77.0.1"))
-        );
     }
 
     #[test]

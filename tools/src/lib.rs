@@ -1,6 +1,5 @@
 //! Operators' tools for Pagewire: a lab of network namespaces, an emulator of bad links for it, a
-//! demonstration in it, a load generator, a doctor for interfaces,
-//! views of a running server, and its deny list.
+//! demonstration in it, a load generator, a doctor for interfaces, views of a running server, and its deny list.
 //!
 //! The binary is `pw`; tests use [`lab::Lab`] as a library.
 
