@@ -42,6 +42,11 @@ pub use child::{RungOptions, raise_descriptor_limit, run as run_rung};
 pub use posix::Forker;
 pub use rungs::cgi::program as run_cgi;
 
+/// What the workload of this name is.
+pub fn workload_about(name: &str) -> Option<&'static str> {
+    workload::ALL.iter().find(|workload| workload.name == name).map(|workload| workload.about)
+}
+
 /// Every architecture of a server beside the others, on the same HTTP code and the same files
 ///
 /// Each cell is one architecture under one workload, in a process of its own, on the loopback

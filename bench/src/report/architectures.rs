@@ -5,9 +5,11 @@ use super::{
     input::{Entry, Figures, number},
     page::{escape, section as page_section, table},
 };
+use crate::ladder;
 
 const ABOUT: &str = "Every architecture of a server, each small and readable, on the same HTTP code and the same \
-     files: how much each answers, and what that costs.";
+     files: how much each answers, and what that costs. Those that end in veth are measured on a veth pair, wire-like, \
+     and are to be held against each other only; all others on the loopback interface.";
 
 /// Columns of the table: a word of the figure's name, and the head.
 const COLUMNS: [(&str, &str); 9] = [
@@ -66,7 +68,8 @@ fn one(figures: &Figures, workload: &str) -> String {
         bars(&[Group { title: String::new(), bars: rungs.iter().filter_map(bar).collect() }], None);
     let head: Vec<_> = ["architecture"].into_iter().chain(COLUMNS.map(|(_, head)| head)).collect();
     let rows: Vec<_> = rungs.iter().map(row).collect();
-    let name = escape(workload);
+    let about = ladder::workload_about(workload);
+    let name = escape(&about.map_or(workload.to_owned(), |about| format!("{workload}: {about}")));
     let numbers = table(&head, &rows);
     format!("<h3>{name}</h3>\n{drawn}<details><summary>numbers</summary>{numbers}</details>\n")
 }

@@ -13,7 +13,7 @@ const ABOUT: &str = "What a request costs the server's side: its threads, and th
      thick ones goals. Raw / kernel is the least that any user stack could come to here.";
 
 /// How the names of cells end in which the server's kernel hands over 64 KiB at once.
-const OFFLOADS: &str = ", offloads on";
+pub const OFFLOADS: &str = ", offloads on";
 
 /// Who is measured, and in which colour.
 const SUBJECTS: [(&str, &str); 3] =

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{
+    comparison::OFFLOADS,
     input::{Figures, number},
     page::{escape, section as page_section, table},
 };
@@ -46,11 +47,11 @@ fn one(figures: &Figures, cell: &str, limit: &Limit, few: Option<&Limit>) -> Str
         let room = goal / least;
         let _ = write!(
             text,
-            " Raw frames alone come to {least:.2} of kernel mode; {goal:.2} of it allows {room:.2} × raw."
+            " Raw frames alone come to {least:.2} of kernel mode: its goal, {goal:.2}, allows {room:.2} × raw."
         );
     }
     if let Some(few) = few.filter(|_| {
-        cell != FEW && cell.starts_with("128 B keep-alive") && !cell.contains("offloads")
+        cell != FEW && cell.starts_with("128 B keep-alive") && !cell.ends_with(OFFLOADS)
     }) {
         let ((own, _), (own_few, _)) = (limit.own(), few.own());
         let _ = write!(

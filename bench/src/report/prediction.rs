@@ -7,6 +7,7 @@
 //! other stays out: cache misses on frames that the NIC has written, interrupts, a different clock rate.
 
 use super::{
+    comparison::OFFLOADS,
     input::{Figures, number},
     page::{escape, section as page_section, table},
 };
@@ -33,7 +34,7 @@ const STEERING_NS: f64 = 25.0;
 
 const WIRES: [f64; 3] = [10.0, 25.0, 100.0];
 
-const NOTES: &str = "<p class=\"soft\">Own: the stages of the table above that are the stack's and the server's, not \
+const NOTES: &str = "<p class=\"soft\">Own: the stages above that are the stack's and the server's, not \
      the kernel's. Driver, at least: a frame in at 76.9 ns, half of what one core took to receive and send a frame \
      on, its NAPI work included (6.5 million 64-byte frames a second without loss, X710, i40e, Linux 5.4, Xeon \
      E5-2680 v4 at 2.4 GHz: D. Siemon, README of the crate afxdp, section Performance, \
@@ -89,6 +90,8 @@ impl Prediction {
 /// The section, if there are figures for it.
 pub fn section(figures: &Figures) -> Option<String> {
     let cells = figures.next(&["compare"]);
+    // What crosses with offloads on is the same for the user stack.
+    let on_wire = cells.iter().filter(|cell| !cell.ends_with(OFFLOADS));
     let row = |cell: &&str| {
         let prediction = Prediction::of(figures, cell)?;
         let (least, most) = prediction.rate();
@@ -111,7 +114,7 @@ pub fn section(figures: &Figures) -> Option<String> {
         }
         Some(row)
     };
-    let rows: Vec<_> = cells.iter().filter_map(row).collect();
+    let rows: Vec<_> = on_wire.filter_map(row).collect();
     if rows.is_empty() {
         return None;
     }
@@ -139,7 +142,7 @@ pub fn section(figures: &Figures) -> Option<String> {
 fn kernel(figures: &Figures, cell: &str) -> String {
     let cost = |cell: &str| figures.value(&["compare", cell, "kernel mode", "cost"]);
     let like = cost(cell).map_or("–".to_owned(), number);
-    match cost(&format!("{cell}, offloads on")) {
+    match cost(&format!("{cell}{OFFLOADS}")) {
         Some(offloads) => format!("{like}<br><small>{} with offloads</small>", number(offloads)),
         None => like,
     }
