@@ -1,6 +1,7 @@
 //! A client of the control socket of a running server, and how it is found.
 
 use std::{
+    env,
     io::{self, BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -17,14 +18,17 @@ use thiserror::Error;
 /// How long a server may take to answer, or to go on with an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The variable of the server's setting, which may say `off`. Flags beat it.
+const VARIABLE: &str = "PAGEWIRE_CONTROL";
+
 /// Which server to look at
 #[derive(Clone, Debug, Default, Args)]
 pub struct Which {
     /// Process number of the server, where several run
     #[arg(long, value_name = "PID", conflicts_with = "socket", global = true)]
     pub pid: Option<u32>,
-    /// Its control socket, if that is not where it is by default
-    #[arg(long, value_name = "PATH", env = "PAGEWIRE_CONTROL", global = true)]
+    /// Its control socket, if that is not where it is by default [env: PAGEWIRE_CONTROL]
+    #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
 }
 
@@ -65,6 +69,12 @@ impl Which {
     pub fn find(&self) -> Result<PathBuf, ControlError> {
         if let Some(path) = &self.socket {
             return Ok(path.clone());
+        }
+        let of_environment = || env::var_os(VARIABLE).filter(|it| !it.is_empty() && it != "off");
+        if self.pid.is_none()
+            && let Some(path) = of_environment()
+        {
+            return Ok(path.into());
         }
         let directory = runtime_directory().ok_or(ControlError::NoServer)?;
         if let Some(pid) = self.pid {

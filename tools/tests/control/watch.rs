@@ -55,6 +55,21 @@ fn what_is_wrong_is_said_with_a_status() {
 }
 
 #[test]
+fn a_flag_beats_the_variable_and_off_names_no_socket() {
+    let running = Running::on_kernel();
+    // No process can have that number (PID_MAX_LIMIT of Linux is 2^22).
+    let other = running.refused("connections --pid 4194305");
+    assert!(other.contains("/4194305.sock") || other.contains("no pagewire"), "{other}");
+    let mut command = running.command("connections --pid 4194305");
+    let output = command.env("PAGEWIRE_CONTROL", "off").output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), other);
+    let mut command = running.command("connections --count");
+    let output = command.env("PAGEWIRE_CONTROL", "off").output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!message.contains("at off"), "{message}");
+}
+
+#[test]
 fn top_shows_what_happens() {
     let running = Running::on_kernel();
     let _clients = running.clients(30);
