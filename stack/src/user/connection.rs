@@ -113,7 +113,7 @@ pub struct Connection {
     pub idle: bool,
     /// Whether it is in the list of connections that may have something to send.
     pub ready: bool,
-    /// Whether it has received something since its timer was last set.
+    /// Whether it has received something that is not acknowledged, and its timer does not say by when to.
     pub unanswered: bool,
     /// Marks by routers, if both ends heed them (RFC 3168).
     pub marks: Option<Marks>,
@@ -143,6 +143,9 @@ pub struct Connection {
     /// When the next hop was last told to have delivered something.
     pub delivered: Instant,
 }
+
+/// One more field may cost each connection a cache line.
+const _: () = assert!(size_of::<Connection>() == 448);
 
 /// Sequence numbers and timestamps, as far as the defences need them.
 #[derive(Clone, Copy, Debug, Default)]

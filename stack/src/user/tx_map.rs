@@ -5,10 +5,7 @@
 
 use std::{cell::Cell, collections::VecDeque};
 
-use crate::{
-    FileRange, Part, Parts,
-    prefetch::{prefetch, prefetch_range},
-};
+use crate::{FileRange, Part, Parts, prefetch::prefetch_range};
 
 /// Most parts that one connection may have queued.
 const MOST_PARTS: usize = 64;
@@ -22,7 +19,7 @@ const LONGEST_SPARE: usize = 16;
 /// The parts of a stream that are not yet acknowledged, and how far it has got.
 #[derive(Debug, Default)]
 pub struct TxMap {
-    parts: VecDeque<Piece>,
+    pieces: Pieces,
     /// Offset behind the last part.
     submitted: u64,
     /// Offset of the first byte never sent.
@@ -39,12 +36,23 @@ struct Piece {
     part: Part,
 }
 
+/// A single part, as most responses are, is kept in the map itself. It ends where the map does.
+#[expect(clippy::box_collection, reason = "a connection has no more room than for a part")]
+#[derive(Debug, Default)]
+enum Pieces {
+    #[default]
+    None,
+    One(Part),
+    Many(Box<VecDeque<Piece>>),
+}
+
 /// What maps of one core do not need now: buffers of parts that were sent, and the queues of maps that
-/// are empty. A map with nothing to send has no memory of its own.
+/// are empty. A map with nothing to send, or with one part, has no memory of its own.
+#[expect(clippy::vec_box, reason = "the boxes themselves are handed out")]
 #[derive(Debug, Default)]
 pub struct PartPool {
     buffers: Vec<Vec<u8>>,
-    queues: Vec<VecDeque<Piece>>,
+    queues: Vec<Box<VecDeque<Piece>>>,
 }
 
 impl PartPool {
@@ -65,7 +73,8 @@ impl PartPool {
         }
     }
 
-    fn give_queue(&mut self, queue: VecDeque<Piece>) {
+    #[expect(clippy::box_collection, reason = "the box itself is pooled")]
+    fn give_queue(&mut self, queue: Box<VecDeque<Piece>>) {
         if queue.capacity() <= LONGEST_SPARE && self.queues.len() < MOST_SPARE {
             self.queues.push(queue);
         }
@@ -94,16 +103,16 @@ impl TxMap {
     /// Appends parts. False, and nothing done, if there would be too many.
     #[must_use]
     pub fn submit(&mut self, parts: &mut Parts, pool: &mut PartPool) -> bool {
-        if self.parts.len() + parts.len() > MOST_PARTS {
+        let queued = match &self.pieces {
+            Pieces::None => 0,
+            Pieces::One(_) => 1,
+            Pieces::Many(queue) => queue.len(),
+        };
+        if queued + parts.len() > MOST_PARTS {
             return false;
         }
-        if self.parts.capacity() == 0 {
-            self.parts = pool.queues.pop().unwrap_or_default();
-        }
         for part in parts.drain(..).filter(|part| !part.is_empty()) {
-            let start = self.submitted;
-            self.submitted += part.len();
-            self.parts.push_back(Piece { start, part });
+            self.push(part, pool);
         }
         true
     }
@@ -141,28 +150,16 @@ impl TxMap {
             return false;
         }
         self.acknowledged = offset;
-        while let Some(piece) = self.parts.pop_front_if(|piece| piece.end() <= offset) {
-            pool.give(piece.part);
-        }
-        if self.parts.is_empty() {
-            pool.give_queue(std::mem::take(&mut self.parts));
-        }
+        self.drop_before(offset, pool);
         true
-    }
-
-    /// Brings the first parts' places in the map towards the core's cache.
-    pub fn prefetch(&self) {
-        let (front, _) = self.parts.as_slices();
-        prefetch(&front[..front.len().min(2)]);
     }
 
     /// The stretch that starts at `offset`, of at most `len` bytes. `None` outside the map.
     pub fn stretch(&self, offset: u64, len: usize) -> Option<Stretch<'_>> {
-        let index = self.parts.partition_point(|piece| piece.end() <= offset);
-        let piece = self.parts.get(index)?;
-        let skip = offset.checked_sub(piece.start)?;
-        let len = usize::try_from(piece.end() - offset).map_or(len, |left| left.min(len));
-        Some(match &piece.part {
+        let (start, part) = self.part_at(offset)?;
+        let skip = offset.checked_sub(start)?;
+        let len = usize::try_from(part.len() - skip).map_or(len, |left| left.min(len));
+        Some(match part {
             Part::Bytes(bytes) => Stretch::Bytes(&bytes[skip as usize..skip as usize + len]),
             Part::File(range) => {
                 let is_last = skip + len as u64 == range.len;
@@ -181,10 +178,11 @@ impl TxMap {
 
     /// Where the run of owned bytes at `offset` ends.
     pub fn end_of_bytes(&self, offset: u64) -> u64 {
-        let index = self.parts.partition_point(|piece| piece.end() <= offset);
-        let run = self.parts.iter().skip(index);
-        let run = run.take_while(|piece| matches!(piece.part, Part::Bytes(_)));
-        run.last().map_or(offset, Piece::end)
+        let mut end = offset;
+        while let Some((start, Part::Bytes(bytes))) = self.part_at(end) {
+            end = start + bytes.len() as u64;
+        }
+        end
     }
 
     /// Takes note that a file range that ends at `offset` has had its last byte sent.
@@ -200,12 +198,55 @@ impl TxMap {
 
     /// Forgets everything. Memory goes to `pool`.
     pub fn clear(&mut self, pool: &mut PartPool) {
-        let mut map = std::mem::take(self);
-        for piece in map.parts.drain(..) {
-            pool.give(piece.part);
+        std::mem::take(self).drop_before(u64::MAX, pool);
+    }
+
+    /// The part with the byte at `offset`, and where it starts.
+    fn part_at(&self, offset: u64) -> Option<(u64, &Part)> {
+        match &self.pieces {
+            Pieces::None => None,
+            Pieces::One(part) => {
+                (offset < self.submitted).then(|| (self.submitted - part.len(), part))
+            }
+            Pieces::Many(queue) => {
+                let index = queue.partition_point(|piece| piece.end() <= offset);
+                queue.get(index).map(|piece| (piece.start, &piece.part))
+            }
         }
-        if map.parts.capacity() > 0 {
-            pool.give_queue(map.parts);
+    }
+
+    fn push(&mut self, part: Part, pool: &mut PartPool) {
+        let start = self.submitted;
+        self.submitted += part.len();
+        self.pieces = match std::mem::take(&mut self.pieces) {
+            Pieces::None => Pieces::One(part),
+            Pieces::One(first) => {
+                let mut queue = pool.queues.pop().unwrap_or_default();
+                queue.push_back(Piece { start: start - first.len(), part: first });
+                queue.push_back(Piece { start, part });
+                Pieces::Many(queue)
+            }
+            Pieces::Many(mut queue) => {
+                queue.push_back(Piece { start, part });
+                Pieces::Many(queue)
+            }
+        };
+    }
+
+    /// Drops the parts that end at or before `offset`.
+    fn drop_before(&mut self, offset: u64, pool: &mut PartPool) {
+        if let Pieces::Many(queue) = &mut self.pieces {
+            while let Some(piece) = queue.pop_front_if(|piece| piece.end() <= offset) {
+                pool.give(piece.part);
+            }
+        }
+        if offset < self.submitted {
+            return;
+        }
+        match std::mem::take(&mut self.pieces) {
+            Pieces::None => {}
+            Pieces::One(part) => pool.give(part),
+            Pieces::Many(queue) => pool.give_queue(queue),
         }
     }
 }
@@ -276,7 +317,7 @@ mod tests {
             map.enqueue(stream.len());
             let acknowledged = acknowledged.min(stream.len());
             map.acknowledge(acknowledged as u64, &mut pool);
-            prop_assert_eq!(map.parts.capacity() == 0, acknowledged == stream.len());
+            prop_assert_eq!(matches!(map.pieces, Pieces::None), acknowledged == stream.len());
             prop_assert_eq!(map.pending(), (stream.len() - acknowledged) as u64);
             let start = offset.clamp(acknowledged, stream.len());
             let end = (start + len).min(stream.len());
