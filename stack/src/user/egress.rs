@@ -161,6 +161,7 @@ impl<P: Port> UserStack<P> {
             };
             match used {
                 Ok(0) => return Turn::Again,
+                Ok(_) if !self.connections[slot as usize].wants_turn() => break,
                 Ok(used) => left -= used.min(left),
                 Err(reason) => {
                     self.abort(slot, reason);
@@ -170,6 +171,8 @@ impl<P: Port> UserStack<P> {
         }
         self.acknowledge_if_due(now, slot);
         self.arm(now, slot);
+        let connection = &mut self.connections[slot as usize];
+        connection.unanswered &= connection.owes_acknowledgement();
         Turn::Done
     }
 

@@ -26,6 +26,14 @@ const BUFFER_AHEAD: usize = 5;
 /// How many segments ahead is fetched what that leads to.
 const RECORD_AHEAD: usize = 2;
 
+/// A segment of a burst.
+struct Arrival<'a> {
+    segment: Segment<'a>,
+    hash: u64,
+    /// Where its connection most likely is.
+    guess: Option<u32>,
+}
+
 /// How a packet came to this core.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Origin {
@@ -61,7 +69,7 @@ impl<P: Port> UserStack<P> {
                 Ok(Parsed::Tcp(segment)) => {
                     let hash = self.flow_key.hash(&segment.flow);
                     self.flows.prefetch(hash);
-                    *place = Some((segment, hash));
+                    *place = Some(Arrival { segment, hash, guess: None });
                 }
                 Ok(Parsed::Arp(arp)) => self.arp(now, &arp),
                 Ok(Parsed::Icmpv4(message)) => self.icmpv4(now, &message),
@@ -70,32 +78,34 @@ impl<P: Port> UserStack<P> {
             }
         }
         for step in 0..segments.len() + SLOT_AHEAD {
-            if let Some(Some((_, hash))) = segments.get(step)
-                && let Some(slot) = self.flows.guess(*hash)
-            {
-                prefetch(&self.connections[slot as usize]);
+            if let Some(Some(far)) = segments.get_mut(step) {
+                far.guess = self.flows.guess(far.hash);
+                if let Some(slot) = far.guess {
+                    prefetch(&self.connections[slot as usize]);
+                }
             }
             let ahead = step.checked_sub(SLOT_AHEAD - BUFFER_AHEAD);
-            if let Some(Some((segment, hash))) = ahead.and_then(|step| segments.get(step))
-                && let Some(slot) = self.flows.guess(*hash)
+            if let Some(Some(Arrival { segment, guess: Some(slot), .. })) =
+                ahead.and_then(|step| segments.get(step))
             {
-                let connection = &self.connections[slot as usize];
-                connection.tx.prefetch();
+                let connection = &self.connections[*slot as usize];
                 connection.sender.prefetch();
                 if !connection.expects(segment, self.limits.head) && !segment.is_bare() {
                     let received = connection.sequence.drained;
-                    self.arena.prefetch(slot);
-                    self.arena.prefetch_receive(slot, received, segment.payload_len);
+                    self.arena.prefetch(*slot);
+                    self.arena.prefetch_receive(*slot, received, segment.payload_len);
                 }
             }
             let near = step.checked_sub(SLOT_AHEAD - RECORD_AHEAD);
-            if let Some(Some((_, hash))) = near.and_then(|step| segments.get(step))
-                && let Some(slot) = self.flows.guess(*hash)
+            if let Some(Some(Arrival { guess: Some(slot), .. })) =
+                near.and_then(|step| segments.get(step))
             {
-                self.connections[slot as usize].sender.prefetch_records();
+                self.connections[*slot as usize].sender.prefetch_records();
             }
             let present = step.checked_sub(SLOT_AHEAD);
-            if let Some(Some((segment, hash))) = present.and_then(|step| segments.get(step)) {
+            if let Some(Some(Arrival { segment, hash, .. })) =
+                present.and_then(|step| segments.get(step))
+            {
                 self.segment(now, segment, *hash, Origin::Queue);
             }
         }

@@ -37,7 +37,11 @@ impl<P: Port> Transport for UserStack<P> {
         self.ask_neighbors(now);
         self.flush(now);
         self.give_back();
-        events.append(&mut self.events);
+        if events.is_empty() {
+            std::mem::swap(events, &mut self.events);
+        } else {
+            events.append(&mut self.events);
+        }
     }
 
     fn received(&mut self, id: ConnectionId) -> &[u8] {
