@@ -74,23 +74,19 @@ unsafe fn copy_and_sum_avx2(from: *const u8, into: &mut [u8]) -> Sum {
             sums[3] = _mm256_add_epi64(sums[3], _mm256_srli_epi64::<32>(two));
         }
     }
-    let done = blocks * BLOCK;
-    let rest = into.len() - done;
-    if rest > 0 {
-        // The last bytes as a block that zeroes fill up: they add nothing to the sum.
-        let mut last = [0u8; BLOCK];
-        // SAFETY: the rest of both ranges, and a block of memory of our own.
+    let mut done = blocks * BLOCK;
+    if into.len() - done >= BLOCK / 2 {
+        // SAFETY: half a block is left of both ranges.
         unsafe {
-            std::ptr::copy_nonoverlapping(from.add(done), last.as_mut_ptr(), rest);
-            std::ptr::copy_nonoverlapping(last.as_ptr(), into.as_mut_ptr().add(done), rest);
-            let one = _mm256_loadu_si256(last.as_ptr().cast());
-            let two = _mm256_loadu_si256(last.as_ptr().add(BLOCK / 2).cast());
+            let one = _mm256_loadu_si256(from.add(done).cast());
+            _mm256_storeu_si256(into.as_mut_ptr().add(done).cast(), one);
             sums[0] = _mm256_add_epi64(sums[0], _mm256_and_si256(one, low));
             sums[1] = _mm256_add_epi64(sums[1], _mm256_srli_epi64::<32>(one));
-            sums[2] = _mm256_add_epi64(sums[2], _mm256_and_si256(two, low));
-            sums[3] = _mm256_add_epi64(sums[3], _mm256_srli_epi64::<32>(two));
         }
+        done += BLOCK / 2;
     }
+    // SAFETY: what is left of both ranges.
+    let rest = unsafe { copy_and_sum_words(from.add(done), &mut into[done..]) };
     let both = [_mm256_add_epi64(sums[0], sums[1]), _mm256_add_epi64(sums[2], sums[3])];
     let sum = _mm256_add_epi64(both[0], both[1]);
     let lanes = [
@@ -100,7 +96,38 @@ unsafe fn copy_and_sum_avx2(from: *const u8, into: &mut [u8]) -> Sum {
         _mm256_extract_epi64::<3>(sum),
     ];
     let lanes = lanes.into_iter().map(|lane| Sum::of_words(lane.cast_unsigned()));
-    lanes.fold(Sum::ZERO, |sum, lane| sum + lane)
+    lanes.fold(rest, |sum, lane| sum + lane)
+}
+
+/// A few bytes, word by word.
+///
+/// # Safety
+///
+/// As for [`copy_and_sum`].
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_and_sum_words(from: *const u8, into: &mut [u8]) -> Sum {
+    /// Copies the words of one width that fit, from `done` on, and adds them up.
+    macro_rules! copy_words {
+        ($word:ty, $done:ident, $sum:ident) => {
+            while into.len() - $done >= size_of::<$word>() {
+                // SAFETY: a word is left of both ranges; unaligned accesses are used.
+                let word = unsafe {
+                    let word = from.add($done).cast::<$word>().read_unaligned();
+                    into.as_mut_ptr().add($done).cast::<$word>().write_unaligned(word);
+                    word
+                };
+                $sum += u64::from(word);
+                $done += size_of::<$word>();
+            }
+        };
+    }
+    let (mut done, mut sum) = (0, 0);
+    copy_words!(u32, done, sum);
+    copy_words!(u16, done, sum);
+    // Little-endian: a zero would follow in the upper half.
+    copy_words!(u8, done, sum);
+    Sum::of_words(sum)
 }
 
 #[cfg(test)]

@@ -49,6 +49,12 @@ pub struct BareSegment {
 
 /// Writes a segment without payload towards the flow's peer.
 pub fn bare_segment(packet: &mut [u8], flow: &Flow, bare: &BareSegment) -> usize {
+    let (ip_len, tcp_len) = bare_headers(packet, flow, bare);
+    sum_up(packet, flow, ip_len, tcp_len)
+}
+
+/// The same without its checksums: their fields are zero. Returns the lengths of both headers.
+pub fn bare_headers(packet: &mut [u8], flow: &Flow, bare: &BareSegment) -> (usize, usize) {
     let mut options = [0; 12];
     if let Some((tsval, tsecr)) = bare.timestamps {
         options[..4].copy_from_slice(&[1, 1, 8, 10]);
@@ -56,21 +62,23 @@ pub fn bare_segment(packet: &mut [u8], flow: &Flow, bare: &BareSegment) -> usize
         options[8..].copy_from_slice(&tsecr.to_be_bytes());
     }
     let len = if bare.timestamps.is_some() { 12 } else { 0 };
-    with_options(packet, flow, bare, &options[..len])
+    headers(packet, flow, bare, &options[..len])
 }
 
 /// Writes a SYN or SYN-ACK towards the flow's peer.
 pub fn syn(packet: &mut [u8], flow: &Flow, bare: &BareSegment, offer: SynOptions) -> usize {
     let mut options = [0; 40];
     let len = offer.write(bare.timestamps, &mut options);
-    with_options(packet, flow, bare, &options[..len])
+    let (ip_len, tcp_len) = headers(packet, flow, bare, &options[..len]);
+    sum_up(packet, flow, ip_len, tcp_len)
 }
 
-fn with_options(packet: &mut [u8], flow: &Flow, bare: &BareSegment, options: &[u8]) -> usize {
+/// Writes the headers of a segment without payload, and zeroes for checksums. Returns their lengths.
+fn headers(packet: &mut [u8], flow: &Flow, bare: &BareSegment, options: &[u8]) -> (usize, usize) {
     let &BareSegment { sequence, acknowledgement, flags, window, .. } = bare;
     let tcp_len = 20 + options.len();
-    let header_len = ip_header(packet, flow.local.ip(), flow.peer.ip(), TCP, tcp_len, HOP_LIMIT);
-    let tcp = &mut packet[header_len..header_len + tcp_len];
+    let ip_len = ip_header(packet, flow.local.ip(), flow.peer.ip(), TCP, tcp_len, HOP_LIMIT);
+    let tcp = &mut packet[ip_len..ip_len + tcp_len];
     tcp[..2].copy_from_slice(&flow.local.port().to_be_bytes());
     tcp[2..4].copy_from_slice(&flow.peer.port().to_be_bytes());
     tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
@@ -79,10 +87,25 @@ fn with_options(packet: &mut [u8], flow: &Flow, bare: &BareSegment, options: &[u
     tcp[14..16].copy_from_slice(&window.to_be_bytes());
     tcp[16..20].fill(0);
     tcp[20..].copy_from_slice(options);
+    (ip_len, tcp_len)
+}
+
+/// Fills in the checksums of headers, and returns the packet's length.
+fn sum_up(packet: &mut [u8], flow: &Flow, ip_len: usize, tcp_len: usize) -> usize {
+    sum_up_ip(packet);
+    let tcp = &mut packet[ip_len..ip_len + tcp_len];
     let pseudo = Sum::pseudo_header(flow.local.ip(), flow.peer.ip(), TCP, tcp_len);
     let checksum = (pseudo + Sum::of(tcp)).finish();
     tcp[16..18].copy_from_slice(&checksum);
-    header_len + tcp_len
+    ip_len + tcp_len
+}
+
+/// Fills in the checksum of an IPv4 header; IPv6 has none.
+fn sum_up_ip(packet: &mut [u8]) {
+    if packet[0] >> 4 == 4 {
+        let checksum = Sum::of(&packet[..20]).finish();
+        packet[10..12].copy_from_slice(&checksum);
+    }
 }
 
 /// Whether a message is an echo request.
@@ -99,6 +122,7 @@ pub fn echo(packet: &mut [u8], request: &IcmpMessage<'_>) -> usize {
         IpAddr::V6(_) => (ICMPV6, 129, Sum::pseudo_header(from, to, ICMPV6, len)),
     };
     let header_len = ip_header(packet, from, to, protocol, len, HOP_LIMIT);
+    sum_up_ip(packet);
     let message = &mut packet[header_len..header_len + len];
     message.copy_from_slice(request.message);
     message[..4].copy_from_slice(&[kind, 0, 0, 0]);
@@ -118,7 +142,7 @@ pub fn ndp(packet: &mut [u8], from: Ipv6Addr, to: Ipv6Addr, ndp: Ndp) -> usize {
     header_len + len
 }
 
-/// Writes an IP header and returns its length.
+/// Writes an IP header, for a checksum a zero, and returns its length.
 fn ip_header(
     packet: &mut [u8],
     from: IpAddr,
@@ -137,8 +161,6 @@ fn ip_header(
             header[4..12].copy_from_slice(&[0, 0, 0x40, 0, hop_limit, protocol, 0, 0]);
             header[12..16].copy_from_slice(&from.octets());
             header[16..20].copy_from_slice(&to.octets());
-            let checksum = Sum::of(header).finish();
-            header[10..12].copy_from_slice(&checksum);
             20
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {

@@ -76,10 +76,8 @@ impl Template {
         let mut bytes = [0; MOST_HEADERS];
         write_ethernet(&mut bytes, to, from, is_ipv6);
         let packet = &mut bytes[ETHERNET_HEADER..];
-        let packet_len = reply::bare_segment(packet, &connection.flow.flow(), &bare);
-        let ip_len = if is_ipv6 { 40 } else { 20 };
-        let (ip, tcp) = packet[..packet_len].split_at_mut(ip_len);
-        tcp[16..18].fill(0);
+        let (ip_len, tcp_len) = reply::bare_headers(packet, &connection.flow.flow(), &bare);
+        let (ip, tcp) = packet[..ip_len + tcp_len].split_at_mut(ip_len);
         if is_fresh && connection.marks.is_some() {
             // Routers may mark it: ECT(0), never on what is sent again (RFC 3168 section 6.1.5).
             ip[1] |= if is_ipv6 { 0x20 } else { 0x02 };
@@ -87,26 +85,22 @@ impl Template {
         let addresses = if is_ipv6 { &ip[8..40] } else { &ip[12..20] };
         let pseudo = [0, 6, (tcp.len() >> 8) as u8, tcp.len() as u8];
         let tcp_sum = Sum::of(addresses) + Sum::of(&pseudo) + Sum::of(tcp);
-        let (mut ip_sum, mut total_len) = (Sum::ZERO, 0);
-        if !is_ipv6 {
-            total_len = be16(ip, 2);
-            ip[10..12].fill(0);
-            ip_sum = Sum::of(ip);
-        }
-        let (len, tcp) = (ETHERNET_HEADER + packet_len, ETHERNET_HEADER + ip_len);
-        Self { bytes, len, tcp, total_len, ip_sum, tcp_sum }
+        let (ip_sum, total_len) = if is_ipv6 { (Sum::ZERO, 0) } else { (Sum::of(ip), be16(ip, 2)) };
+        let tcp = ETHERNET_HEADER + ip_len;
+        Self { bytes, len: tcp + tcp_len, tcp, total_len, ip_sum, tcp_sum }
     }
 
     /// Makes a frame that holds `piece`.
     fn fill(&self, frame: &mut Frame, tx: &TxMap, piece: &Piece) -> Result<(), CloseReason> {
         let &Piece { offset, len, sequence, flags } = piece;
         frame.set_len(self.len + len);
+        // A copy of fixed length, before what lies behind the headers.
+        frame.chunk_mut()[..MOST_HEADERS].copy_from_slice(&self.bytes);
         let (headers, payload) = frame.bytes_mut().split_at_mut(self.len);
         let mut sum = self.tcp_sum;
         if len > 0 {
             sum = sum + gather(tx, offset, payload)?;
         }
-        headers.copy_from_slice(&self.bytes[..self.len]);
         let ip = &mut headers[ETHERNET_HEADER..];
         if self.total_len > 0 {
             ip[2..4].copy_from_slice(&(self.total_len + len as u16).to_be_bytes());
