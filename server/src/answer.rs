@@ -8,7 +8,7 @@ use std::{
 use pagewire_stack::{FileObject, FileRange, Part, Parts};
 
 use crate::{
-    content::{FileEntry, Representation, Resource, Shared},
+    content::{FileEntry, Prepared, Representation, Resource, Shared, Whole},
     http::{
         Field, Method, Request, Status,
         conditional::{self, Verdict},
@@ -45,6 +45,12 @@ impl Reply {
         }
     }
 
+    /// Puts a head with its content into the parts.
+    fn finish_whole(&mut self, whole: &Whole) {
+        self.head_len = whole.head_len;
+        self.push(&whole.object, 0, whole.object.len());
+    }
+
     fn push(&mut self, object: &Arc<FileObject>, start: u64, len: u64) {
         self.parts.push(Part::File(FileRange { object: Arc::clone(object), start, len }));
     }
@@ -53,16 +59,17 @@ impl Reply {
 /// Why a resource is not sent, and what there is to say about that.
 type Instead = (Status, Detail<'static>);
 
-/// Puts the answer of `resource` to a request into `reply`. Whatever it is, it has the fields that all
-/// responses about the path have.
+/// Puts the answer of `resource` to a request into `reply`, with what is `prepared` of it if that fits.
+/// Whatever it is, it has the fields that all responses about the path have.
 pub fn answer(
     request: &Request<'_>,
     resource: &Resource,
+    prepared: Option<&Prepared>,
     common: Common<'_>,
     reply: &mut Reply,
 ) -> Status {
     let answered = match request.method {
-        Method::Get | Method::Head => represent(request, resource, common, reply),
+        Method::Get | Method::Head => represent(request, resource, prepared, common, reply),
         Method::Options => match resource {
             // A browser that hears of an error asks no further, and its page never learns which it was.
             Resource::Refused(refusal) if preflight(request, resource.shared()).is_none() => {
@@ -82,15 +89,16 @@ pub fn answer(
 fn represent(
     request: &Request<'_>,
     resource: &Resource,
+    prepared: Option<&Prepared>,
     common: Common<'_>,
     reply: &mut Reply,
 ) -> Result<Status, Instead> {
     match resource {
-        Resource::File(file) => answer_with_file(request, file, common, reply),
+        Resource::File(file) => answer_with_file(request, file, prepared, common, reply),
         Resource::Listing(listing) => {
             let for_programs = prefers_json(request.preferences.accept);
             let entry = if for_programs { &listing.json } else { &listing.html };
-            answer_with_file(request, entry, common, reply)
+            answer_with_file(request, entry, prepared, common, reply)
         }
         Resource::Elsewhere(elsewhere) => {
             let query = if elsewhere.keeps_query { request.query } else { b"" };
@@ -179,10 +187,12 @@ fn finish_text(request: &Request<'_>, status: Status, reply: &mut Reply) {
 fn answer_with_file(
     request: &Request<'_>,
     file: &FileEntry,
+    prepared: Option<&Prepared>,
     common: Common<'_>,
     reply: &mut Reply,
 ) -> Result<Status, Instead> {
-    let Representation { object, entity } = choose(request, file)?;
+    let representation = choose(request, file)?;
+    let Representation { object, entity } = representation;
     let common = permit(request, &file.shared, common);
     let head_only = request.method == Method::Head;
     let head = &mut reply.head;
@@ -201,9 +211,15 @@ fn answer_with_file(
     };
     match selection {
         Selection::Whole => {
-            response::write_whole(head, common, entity);
-            let len = if head_only { 0 } else { object.len() };
-            reply.finish(Some((object, 0, len)));
+            let prepared = prepared.filter(|_| !head_only);
+            let is_prepared = prepared.is_some_and(|prepared| {
+                prepared.with_whole(representation, common, |whole| reply.finish_whole(whole))
+            });
+            if !is_prepared {
+                response::write_whole(&mut reply.head, common, entity);
+                let len = if head_only { 0 } else { object.len() };
+                reply.finish(Some((object, 0, len)));
+            }
             Ok(Status::Ok)
         }
         Selection::Part { start, len } => {

@@ -7,7 +7,7 @@ use pagewire_stack::ConnectionId;
 
 use crate::{
     answer,
-    content::{Catalogue, Content, Resource},
+    content::{Catalogue, Content, Prepared, Resource},
     http::{
         Limits, Method, Parsed, Request, Status,
         date::DateCache,
@@ -109,23 +109,26 @@ impl Service {
 
     /// Answers the request at the front of `bytes`, all that the connection has received.
     pub fn step(&mut self, bytes: &[u8], asked: &Asked, reply: &mut Reply) -> Step {
-        let mut request = match parse(bytes, &self.limits) {
+        let mut parsed = parse(bytes, &self.limits);
+        let request = match &mut parsed {
             Parsed::Partial => return Step::Incomplete,
-            Parsed::Invalid(status) => return self.refuse_bytes(bytes, status, reply),
+            Parsed::Invalid(status) => return self.refuse_bytes(bytes, *status, reply),
             Parsed::Complete(request) => request,
         };
         request.keep_alive &= asked.afterwards == Afterwards::GoOn;
         let site = self.content.catalogue().sites().route(request.authority);
         let Self { content, key, date, .. } = self;
-        let common = common(date, &request);
-        let status = match find(content, key, &request, site, asked) {
+        let common = common(date, request);
+        let status = match find(content, key, request, site, asked) {
             Ok(Lookup::Waiting) => return Step::Waiting,
-            Ok(Lookup::Found(resource)) => answer::answer(&request, resource, common, reply),
+            Ok(Lookup::Found(resource, prepared)) => {
+                answer::answer(request, resource, prepared, common, reply)
+            }
             Ok(Lookup::Everything) => {
                 let shared = &content.catalogue().refusal(site, Status::NotFound).shared;
-                answer::options(&request, shared, common, reply)
+                answer::options(request, shared, common, reply)
             }
-            Err(status) => self.say_instead(&request, site, status, reply),
+            Err(status) => self.say_instead(request, site, status, reply),
         };
         let then = match request {
             Request { keep_alive: true, .. } => Then::GoOn,
@@ -183,12 +186,12 @@ fn find<'a>(
         };
     }
     if let Some(resource) = &asked.found {
-        return Ok(Lookup::Found(resource));
+        return Ok(Lookup::Found(resource, None));
     }
     Catalogue::begin_key(site, key);
     path::canonicalize(request.path, key)?;
-    let resource = content.lookup(key, asked.now, asked.id);
-    Ok(resource.map_or(Lookup::Waiting, |resource| Lookup::Found(resource)))
+    let found = content.lookup(key, asked.now, asked.id);
+    Ok(found.map_or(Lookup::Waiting, |it| Lookup::Found(it.resource, Some(it.prepared))))
 }
 
 fn common<'a>(date: &'a DateCache, request: &Request<'_>) -> Common<'a> {
@@ -204,7 +207,8 @@ fn common<'a>(date: &'a DateCache, request: &Request<'_>) -> Common<'a> {
 enum Lookup<'a> {
     /// To something that a helper has been asked about.
     Waiting,
-    Found(&'a Resource),
+    /// To this, of which the core may have put something together.
+    Found(&'a Resource, Option<&'a Prepared>),
     /// To the server as a whole (`OPTIONS *`).
     Everything,
 }

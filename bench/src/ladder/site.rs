@@ -130,7 +130,7 @@ impl Site {
         let reply = &mut self.reply;
         reply.head = std::mem::take(head);
         match resource {
-            Ok(resource) => answer::answer(request, &resource, common, reply),
+            Ok(resource) => answer::answer(request, &resource, None, common, reply),
             Err(status) => {
                 let shared = &self.catalogue.refusal(None, status).shared;
                 answer::refuse(request, shared, status, Detail::None, common, reply)

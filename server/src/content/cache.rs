@@ -15,6 +15,7 @@ use quick_cache::{Weighter, unsync::Cache};
 
 use super::{
     catalogue::Catalogue,
+    prepared::Prepared,
     resource::{Refusal, Resource, Shared},
 };
 use crate::http::Status;
@@ -69,6 +70,16 @@ impl Weighter<Box<[u8]>, Cached> for Weigh {
 struct Cached {
     resource: Arc<Resource>,
     looked_at: Cell<Instant>,
+    prepared: Prepared,
+}
+
+/// What a key leads to, as far as a core remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The resource.
+    pub resource: &'a Arc<Resource>,
+    /// What this core has put together of it.
+    pub prepared: &'a Prepared,
 }
 
 /// A look that is asked for.
@@ -205,27 +216,22 @@ impl Content {
 
     /// What `key` leads to, if that is known; otherwise `waiting` will be in a later
     /// [`Answered::waiting`].
-    pub fn lookup(
-        &mut self,
-        key: &[u8],
-        now: Instant,
-        waiting: ConnectionId,
-    ) -> Option<&Arc<Resource>> {
-        let known = self
-            .cache
-            .get(key)
-            .filter(|cached| !cached.resource.is_outdated())
-            .map(|cached| (&cached.resource, now.since(cached.looked_at.get())));
+    pub fn lookup(&mut self, key: &[u8], now: Instant, waiting: ConnectionId) -> Option<Found<'_>> {
+        let known = self.cache.get(key).filter(|cached| !cached.resource.is_outdated()).map(
+            |Cached { resource, looked_at, prepared }| {
+                (Found { resource, prepared }, now.since(looked_at.get()))
+            },
+        );
         match known {
-            Some((resource, age)) if age < RENEWED => {
+            Some((found, age)) if age < RENEWED => {
                 self.counters.hits += 1;
-                Some(resource)
+                Some(found)
             }
-            Some((resource, age)) if age < TRUSTED => {
+            Some((found, age)) if age < TRUSTED => {
                 self.counters.hits += 1;
                 self.counters.renewals += 1;
                 self.looks.ask(&self.cache, key, now, None);
-                Some(resource)
+                Some(found)
             }
             _ => {
                 self.counters.misses += 1;
@@ -248,7 +254,8 @@ impl Content {
             }
             _ if resource.is_lasting() => {
                 let resource = Arc::clone(&resource);
-                self.cache.insert(key, Cached { resource, looked_at: pending.asked_at.into() });
+                let (looked_at, prepared) = (pending.asked_at.into(), Prepared::default());
+                self.cache.insert(key, Cached { resource, looked_at, prepared });
             }
             _ => drop(self.cache.remove(&key)),
         }

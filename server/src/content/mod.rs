@@ -6,18 +6,22 @@
 //!
 //! What is cached was looked at less than a second ago, absent files included. An answer in use is
 //! looked at again shortly before that second is over, so that it seldom has to be waited for.
+//!
+//! With an answer about a small file goes the whole response that most clients get (`prepared`).
 
 mod cache;
 mod catalogue;
 mod listing;
+mod prepared;
 mod resolve;
 mod resource;
 mod root;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{Answered, CacheLimits, Content, ContentCounters};
+pub use cache::{Answered, CacheLimits, Content, ContentCounters, Found};
 pub use catalogue::Catalogue;
+pub use prepared::{Prepared, Whole};
 pub use resource::{
     Elsewhere, ErrorPage, FileEntry, Listing, Refusal, Representation, Resource, Shared,
 };

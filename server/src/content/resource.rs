@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pagewire_stack::FileObject;
 
+use super::prepared::CONTENT_MAX;
 use crate::{
     http::{Status, negotiate::Coding, response::Entity},
     site::Cors,
@@ -104,8 +105,14 @@ pub struct ErrorPage {
 }
 
 impl Representation {
+    /// Small content is kept twice where it is asked for often.
     fn held_bytes(&self) -> usize {
-        self.entity.held_bytes() + self.object.memory().map_or(0, <[u8]>::len)
+        match self.object.memory() {
+            Some(content) if content.len() <= CONTENT_MAX => {
+                2 * (self.entity.held_bytes() + content.len())
+            }
+            content => self.entity.held_bytes() + content.map_or(0, <[u8]>::len),
+        }
     }
 }
 

@@ -84,7 +84,7 @@ impl Fixture {
     /// What `key` leads to, waiting for a helper if need be.
     fn get(&mut self, key: &str, now: Instant) -> Arc<Resource> {
         match self.content.lookup(&full(key), now, connection(0)) {
-            Some(resource) => Arc::clone(resource),
+            Some(found) => Arc::clone(found.resource),
             None => self.next_answer().resource,
         }
     }
@@ -176,12 +176,12 @@ fn an_answer_is_cached_for_a_second_and_renewed_before_that() {
     fixture.write("a", b"newer");
     // Within the second the old answer stands; near its end it is renewed in the background.
     assert!(Arc::ptr_eq(
-        fixture.content.lookup(&full("a"), at(800), connection(1)).unwrap(),
+        fixture.content.lookup(&full("a"), at(800), connection(1)).unwrap().resource,
         &first
     ));
     assert!(fixture.content.answered().is_none());
     assert!(Arc::ptr_eq(
-        fixture.content.lookup(&full("a"), at(950), connection(1)).unwrap(),
+        fixture.content.lookup(&full("a"), at(950), connection(1)).unwrap().resource,
         &first
     ));
     let renewed = fixture.next_answer();
@@ -189,7 +189,7 @@ fn an_answer_is_cached_for_a_second_and_renewed_before_that() {
     let Resource::File(file) = &*renewed.resource else { panic!() };
     assert_eq!(file.plain.object.len(), 5);
     let second = fixture.content.lookup(&full("a"), at(960), connection(1)).unwrap();
-    assert!(Arc::ptr_eq(second, &renewed.resource));
+    assert!(Arc::ptr_eq(second.resource, &renewed.resource));
     // The look at 950 found the second version, so it is good until 1950 and not a moment longer.
     assert!(fixture.content.lookup(&full("a"), at(1_949), connection(1)).is_some());
     fixture.next_answer();

@@ -24,6 +24,13 @@ pub struct Common<'a> {
     pub allowed_origin: Option<&'a [u8]>,
 }
 
+impl Common<'_> {
+    /// Whether a head says nothing of all this but the date.
+    pub fn is_usual(&self) -> bool {
+        self.is_1_1 && self.keep_alive && self.allowed_origin.is_none()
+    }
+}
+
 /// What a head is to say of a representation.
 #[derive(Clone, Copy, Debug)]
 pub struct Description<'a> {

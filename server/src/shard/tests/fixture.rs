@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     fs,
     sync::Arc,
     thread,
@@ -34,7 +33,7 @@ pub struct Script {
 #[derive(Default)]
 pub struct Line {
     pub input: Vec<u8>,
-    /// Heads and in-memory bytes as text; file ranges as `<start+len>`.
+    /// As text.
     pub output: String,
     pub pending: u64,
     /// Responses taken before `Busy`.
@@ -81,12 +80,14 @@ impl Transport for Script {
         line.room -= 1;
         for part in parts.drain(..) {
             line.pending += part.len();
-            match part {
-                Part::Bytes(bytes) => line.output += std::str::from_utf8(&bytes).unwrap(),
+            let bytes = match &part {
+                Part::Bytes(bytes) => bytes,
                 Part::File(range) => {
-                    write!(line.output, "<{}+{}>", range.start, range.len).unwrap();
+                    let end = range.start + range.len;
+                    &range.object.memory().unwrap()[range.start as usize..end as usize]
                 }
-            }
+            };
+            line.output += std::str::from_utf8(bytes).unwrap();
         }
         Ok(())
     }

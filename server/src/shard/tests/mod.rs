@@ -17,7 +17,7 @@ fn a_request_waits_for_its_file_once_and_then_not() {
     fixture.receive(GET);
     assert!(fixture.statuses().is_empty());
     fixture.await_responses(1);
-    assert!(fixture.line().output.ends_with("\r\n\r\n<0+5>"));
+    assert!(fixture.line().output.ends_with("\r\n\r\nabcde"));
     assert!(fixture.line().input.is_empty());
     fixture.sent();
     fixture.receive(GET);
@@ -40,13 +40,32 @@ fn a_request_that_waits_is_answered_by_what_is_served_then() {
     };
     fixture.shard.adopt(&change, fixture.now);
     fixture.await_responses(1);
-    assert!(fixture.line().output.ends_with("\r\n\r\n<0+3>"), "{}", fixture.line().output);
+    assert!(fixture.line().output.ends_with("\r\n\r\nabc"), "{}", fixture.line().output);
     fixture.sent();
     fixture.receive(GET);
     assert_eq!(fixture.statuses(), [200, 200], "each request once");
     fixture.sent();
     fixture.receive(&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(300)));
     assert_eq!(fixture.statuses(), [200, 200, 414], "the new limits hold");
+}
+
+#[test]
+fn a_request_is_answered_the_same_however_often_it_comes() {
+    let mut fixture = Fixture::new();
+    fixture.receive(GET);
+    fixture.await_responses(1);
+    let first = std::mem::take(&mut fixture.line().output);
+    for _ in 0..3 {
+        fixture.sent();
+        fixture.receive(GET);
+        assert_eq!(std::mem::take(&mut fixture.line().output), first);
+        fixture.receive(&GET.replace("GET", "HEAD"));
+        let head = std::mem::take(&mut fixture.line().output);
+        assert_eq!(head + "abcde", first);
+    }
+    fixture.receive(&GET.replace("Host", "Connection: close\r\nHost"));
+    let last = std::mem::take(&mut fixture.line().output);
+    assert_eq!(last.replace("Connection: close\r\n", ""), first);
 }
 
 #[test]
