@@ -116,12 +116,10 @@ impl Connection {
 
     /// Whether it only takes up room.
     fn loiters(&self, now: Instant, patience: Duration, idle: Duration) -> bool {
-        match (self.reading, self.deadline, self.began) {
+        match (self.reading, self.deadline, self.began()) {
             (_, Some((Duty::Take, _)), _) => self.glance.0 + patience.max(PATIENCE_TAKING) <= now,
             (Reading::Idle, Some((Duty::Ask, at)), _) => at + patience <= now + idle,
-            (Reading::Head { .. } | Reading::Body { .. }, _, Some(began)) => {
-                began + patience <= now
-            }
+            (_, _, Some(began)) => began + patience <= now,
             _ => false,
         }
     }

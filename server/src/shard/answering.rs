@@ -69,20 +69,19 @@ impl<T: Transport> Shard<T> {
         if bytes.is_empty() || is_empty_line {
             connection.reading = Reading::Idle;
             connection.asked_at = None;
-            connection.began = None;
             if is_empty_line {
                 self.transport.consume(id, 2);
             }
             return false;
         }
         if seen > 0 && !worth_parsing(bytes, seen, self.service.limits()) {
-            connection.wait_for_more(bytes, now);
+            connection.wait_for_more(bytes);
             return false;
         }
         let asked = Asked { id, now, found, afterwards: self.afterwards };
         match self.service.step(bytes, &asked, &mut self.reply) {
             Step::Incomplete => {
-                connection.wait_for_more(bytes, now);
+                connection.wait_for_more(bytes);
                 false
             }
             Step::Waiting => {
@@ -132,7 +131,6 @@ impl<T: Transport> Shard<T> {
                 connection.answering_since = connection.answering_since.or(asked_at);
                 connection.reading = Reading::Idle;
                 connection.deadline = None;
-                connection.began = None;
                 let how = match then {
                     Then::GoOn => {
                         self.transport.consume(id, consumed);

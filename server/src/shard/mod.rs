@@ -123,9 +123,18 @@ impl<T: Transport> Shard<T> {
         for event in &events {
             self.connections.prefetch(event.id());
         }
-        for event in events.drain(..) {
-            self.handle(event, now);
+        let mut coming = events.drain(..).peekable();
+        while let Some(event) = coming.next() {
+            // A client that goes on acknowledges a response with its next request.
+            if let Event::Sent(id) = event
+                && coming.peek() == Some(&Event::Received(id))
+            {
+                self.sent(id, now);
+            } else {
+                self.handle(event, now);
+            }
         }
+        drop(coming);
         self.events = events;
         while let Some(answered) = self.service.content().answered() {
             for id in answered.waiting {
@@ -173,17 +182,8 @@ impl<T: Transport> Shard<T> {
                 }
             }
             Event::Sent(id) => {
-                self.log.iter_mut().for_each(|log| log.sent(id, now));
-                if let Some(connection) = self.connections.get(id) {
-                    connection.queued = 0;
-                    if let Some(since) = connection.answering_since.take() {
-                        self.counters.latency.record(now - since);
-                    }
-                    if connection.reading == Reading::Held {
-                        connection.reading = Reading::Idle;
-                    }
-                    self.proceed(id, now);
-                }
+                self.sent(id, now);
+                self.proceed(id, now);
             }
             Event::Closed(id, reason) => {
                 if reason == CloseReason::Finished
@@ -198,6 +198,19 @@ impl<T: Transport> Shard<T> {
                 self.counters.add_closed(reason);
                 self.log.iter_mut().for_each(|log| log.closed(id, reason, now));
             }
+        }
+    }
+
+    /// All that was submitted on `id` is sent.
+    fn sent(&mut self, id: ConnectionId, now: Instant) {
+        self.log.iter_mut().for_each(|log| log.sent(id, now));
+        let Some(connection) = self.connections.get(id) else { return };
+        connection.queued = 0;
+        if let Some(since) = connection.answering_since.take() {
+            self.counters.latency.record(now - since);
+        }
+        if connection.reading == Reading::Held {
+            connection.reading = Reading::Idle;
         }
     }
 

@@ -66,9 +66,8 @@ impl Timeouts {
 
 impl Connection {
     /// Takes note that `bytes` are the beginning of a request.
-    pub(super) fn wait_for_more(&mut self, bytes: &[u8], now: Instant) {
-        self.began.get_or_insert(now);
-        let seen = bytes.len();
+    pub(super) fn wait_for_more(&mut self, bytes: &[u8]) {
+        let seen = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let in_body = matches!(self.reading, Reading::Body { .. })
             || memchr::memmem::find(bytes, b"\r\n\r\n").is_some();
         self.reading = if in_body { Reading::Body { seen } } else { Reading::Head { seen } };
@@ -103,7 +102,7 @@ impl Connection {
                 _ => (self.seen() as u64).saturating_add(least),
             };
             let at = now + timeouts.of(duty);
-            match (duty, self.began) {
+            match (duty, self.began()) {
                 (Duty::Deliver, Some(began)) => (duty, at.min(began + timeouts.request)),
                 _ => (duty, at),
             }
@@ -126,7 +125,8 @@ impl<T: Transport> Shard<T> {
             }
             Duty::Complete => self.time_out(id, Counter::HeadTimeouts),
             Duty::Deliver => {
-                let is_over = connection.began.is_some_and(|at| now - at >= self.timeouts.request);
+                let is_over =
+                    connection.began().is_some_and(|at| now - at >= self.timeouts.request);
                 if is_over || (connection.seen() as u64) < connection.owed {
                     self.time_out(id, Counter::BodyTimeouts);
                 }

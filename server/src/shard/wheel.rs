@@ -12,24 +12,29 @@ const TICK_SHIFT: u32 = 26;
 const BUCKETS: usize = 1024;
 
 /// Farther deadlines come up after this many ticks (69 s), early.
-const SPAN: u64 = BUCKETS as u64 - 1;
+const SPAN: u32 = BUCKETS as u32 - 1;
 
-/// A turn of the wheel, counted from the clock's origin.
+/// A turn of the wheel, counted from the clock's origin: enough for nine years.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Tick(u64);
+pub struct Tick(u32);
 
 impl Tick {
-    /// The first tick that lies wholly after `at`.
-    fn after(at: Instant) -> Self {
-        Self((at.nanos() >> TICK_SHIFT) + 1)
+    /// The tick that `at` lies in.
+    fn of(at: Instant) -> Self {
+        Self(u32::try_from(at.nanos() >> TICK_SHIFT).unwrap_or(u32::MAX))
+    }
+
+    /// The tick after so many more.
+    fn after(self, ticks: u32) -> Self {
+        Self(self.0.saturating_add(ticks))
     }
 
     fn instant(self) -> Instant {
-        Instant::from_nanos(self.0 << TICK_SHIFT)
+        Instant::from_nanos(u64::from(self.0) << TICK_SHIFT)
     }
 
     fn bucket(self) -> usize {
-        (self.0 % BUCKETS as u64) as usize
+        self.0 as usize % BUCKETS
     }
 }
 
@@ -49,13 +54,14 @@ impl Wheel {
         Self {
             buckets: vec![Vec::new(); BUCKETS],
             occupied: [0; BUCKETS / 64],
-            current: Tick(now.nanos() >> TICK_SHIFT),
+            current: Tick::of(now),
         }
     }
 
     /// The tick at which an entry for `at` comes up.
     pub fn tick_for(&self, at: Instant) -> Tick {
-        Tick(Tick::after(at).0.clamp(self.current.0 + 1, self.current.0 + SPAN))
+        // The first that lies wholly after it.
+        Tick::of(at).after(1).clamp(self.current.after(1), self.current.after(SPAN))
     }
 
     /// Adds an entry at a tick from [`tick_for`](Self::tick_for).
@@ -67,29 +73,29 @@ impl Wheel {
 
     /// Moves to `now` and appends to `due` what comes up.
     pub fn advance(&mut self, now: Instant, due: &mut Vec<(Tick, ConnectionId)>) {
-        let target = now.nanos() >> TICK_SHIFT;
-        let last = target.min(self.current.0 + SPAN);
-        while self.current.0 < last {
-            self.current = Tick(self.current.0 + 1);
+        let target = Tick::of(now);
+        let last = target.min(self.current.after(SPAN));
+        while self.current < last {
+            self.current = self.current.after(1);
             let bucket = self.current.bucket();
             // With its memory: a bucket is not used again for long.
             due.extend(std::mem::take(&mut self.buckets[bucket]));
             self.occupied[bucket / 64] &= !(1 << (bucket % 64));
         }
-        self.current = Tick(self.current.0.max(target));
+        self.current = self.current.max(target);
     }
 
     /// When the next entry comes up.
     pub fn next(&self) -> Option<Instant> {
-        let start = Tick(self.current.0 + 1);
+        let start = self.current.after(1);
         let mut ahead = 0;
-        while ahead < BUCKETS as u64 {
-            let bucket = Tick(start.0 + ahead).bucket();
+        while ahead < BUCKETS as u32 {
+            let bucket = start.after(ahead).bucket();
             let word = self.occupied[bucket / 64] >> (bucket % 64);
             if word != 0 {
-                return Some(Tick(start.0 + ahead + u64::from(word.trailing_zeros())).instant());
+                return Some(start.after(ahead + word.trailing_zeros()).instant());
             }
-            ahead += 64 - (bucket % 64) as u64;
+            ahead += 64 - (bucket % 64) as u32;
         }
         None
     }
