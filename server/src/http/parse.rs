@@ -185,7 +185,12 @@ fn take<'a>(head: &Head<'_, 'a>, bytes: &'a [u8], limits: &Limits) -> Parsed<'a>
     if !head_lines_end_properly(&bytes[..head.len], head.headers) {
         return Parsed::Invalid(Status::BadRequest);
     }
-    request(head, bytes, limits).unwrap_or_else(Parsed::Invalid)
+    let mut request = Request::default();
+    match read(&mut request, head, bytes, limits) {
+        Ok(true) => Parsed::Complete(request),
+        Ok(false) => Parsed::Partial,
+        Err(status) => Parsed::Invalid(status),
+    }
 }
 
 fn partial<'a>(bytes: &[u8], limits: &Limits) -> Parsed<'a> {
@@ -266,7 +271,7 @@ fn later_minor_version<'a>(
     }
 }
 
-/// The header fields that matter, gathered in one pass.
+/// The header fields that say how a request is to be read.
 #[derive(Default)]
 struct Fields<'a> {
     host: Field<'a>,
@@ -275,52 +280,34 @@ struct Fields<'a> {
     expect: Field<'a>,
     wants_close: bool,
     wants_keep_alive: bool,
-    conditions: Conditions<'a>,
-    preferences: Preferences<'a>,
-    origin: Field<'a>,
-    request_method: Field<'a>,
 }
 
 impl<'a> Fields<'a> {
-    /// What stands in `head`, whose fields are `headers`.
-    fn gather(headers: &[httparse::Header<'a>], head: &'a [u8]) -> Self {
-        let mut fields = Self::default();
-        for header in headers {
-            fields.take(header.name, header.value.trim_ascii(), head);
-        }
-        fields
-    }
-
-    fn take(&mut self, name: &str, value: &'a [u8], head: &'a [u8]) {
-        let conditions = &mut self.conditions;
-        // By length first: most fields of a browser are none of these.
-        let (known, field) = match name.len() {
-            4 => ("host", &mut self.host),
-            5 => ("range", &mut conditions.range),
-            6 => match name.as_bytes()[0] | 0x20 {
-                b'e' => ("expect", &mut self.expect),
-                b'a' => ("accept", &mut self.preferences.accept),
-                _ => ("origin", &mut self.origin),
-            },
-            8 if name.as_bytes()[3].eq_ignore_ascii_case(&b'm') => {
-                ("if-match", &mut conditions.if_match)
+    /// Takes a field of `head`, here or in the request. Others are skipped, by length: most of a browser's.
+    fn take(&mut self, request: &mut Request<'a>, name: &[u8], value: &'a [u8], head: &'a [u8]) {
+        let Request { conditions, preferences, asker, .. } = request;
+        let field = match name.len() {
+            4 if is_named(name, b"host") => &mut self.host,
+            5 if is_named(name, b"range") => &mut conditions.range,
+            6 if is_named(name, b"accept") => &mut preferences.accept,
+            6 if is_named(name, b"origin") => &mut asker.origin,
+            6 if is_named(name, b"expect") => &mut self.expect,
+            8 if is_named(name, b"if-match") => &mut conditions.if_match,
+            8 if is_named(name, b"if-range") => &mut conditions.if_range,
+            10 if is_named(name, b"connection") => return self.take_connection(value),
+            13 if is_named(name, b"if-none-match") => &mut conditions.if_none_match,
+            14 if is_named(name, b"content-length") => &mut self.content_length,
+            15 if is_named(name, b"accept-encoding") => &mut preferences.accept_encoding,
+            17 if is_named(name, b"if-modified-since") => &mut conditions.if_modified_since,
+            17 if is_named(name, b"transfer-encoding") => &mut self.transfer_encoding,
+            19 if is_named(name, b"if-unmodified-since") => &mut conditions.if_unmodified_since,
+            29 if is_named(name, b"access-control-request-method") => {
+                asker.is_preflight = true;
+                return;
             }
-            8 => ("if-range", &mut conditions.if_range),
-            10 if name.eq_ignore_ascii_case("connection") => return self.take_connection(value),
-            13 => ("if-none-match", &mut conditions.if_none_match),
-            14 => ("content-length", &mut self.content_length),
-            15 => ("accept-encoding", &mut self.preferences.accept_encoding),
-            17 if name.as_bytes()[0].eq_ignore_ascii_case(&b'i') => {
-                ("if-modified-since", &mut conditions.if_modified_since)
-            }
-            17 => ("transfer-encoding", &mut self.transfer_encoding),
-            19 => ("if-unmodified-since", &mut conditions.if_unmodified_since),
-            29 => ("access-control-request-method", &mut self.request_method),
             _ => return,
         };
-        if name.eq_ignore_ascii_case(known) {
-            field.add(value, head);
-        }
+        field.add(value, head);
     }
 
     fn take_connection(&mut self, value: &[u8]) {
@@ -332,13 +319,26 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn request<'a>(
+/// Whether a name is that one, which is in lower case. Of fixed length, so that it takes a few words.
+#[inline]
+fn is_named<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    let name: Option<&[u8; N]> = name.first_chunk();
+    name.is_some_and(|name| name.map(|byte| byte.to_ascii_lowercase()) == *lower)
+}
+
+/// Reads a head into `request`, and says whether its content is there.
+fn read<'a>(
+    request: &mut Request<'a>,
     head: &Head<'_, 'a>,
     bytes: &'a [u8],
     limits: &Limits,
-) -> Result<Parsed<'a>, Status> {
+) -> Result<bool, Status> {
     let Head { method: name, target: whole_target, is_1_1, headers, len: head_len } = *head;
-    let fields = Fields::gather(headers, &bytes[..head_len]);
+    let mut fields = Fields::default();
+    for header in headers {
+        let (name, value) = (header.name.as_bytes(), header.value.trim_ascii());
+        fields.take(request, name, value, &bytes[..head_len]);
+    }
     let framing = framing(&fields, is_1_1)?;
     check_host(fields.host, is_1_1)?;
     let target = target::parse(whole_target, name)?;
@@ -355,28 +355,18 @@ fn request<'a>(
             (keep_alive, is_last) = (false, false);
             0
         }
-        Content::Partial => return Ok(Parsed::Partial),
+        Content::Partial => return Ok(false),
         Content::Invalid(status) => return Err(status),
     };
-    Ok(Parsed::Complete(Request {
-        consumed: head_len + body_len,
-        method: method(name),
-        authority: target.authority.unwrap_or(match fields.host {
-            Field::Once(host) => host,
-            Field::Absent | Field::Repeated(_) => b"",
-        }),
-        path: target.path,
-        query: target.query,
-        is_1_1,
-        keep_alive,
-        is_last,
-        conditions: fields.conditions,
-        preferences: fields.preferences,
-        asker: Asker {
-            origin: fields.origin,
-            is_preflight: fields.request_method != Field::Absent,
-        },
-    }))
+    request.consumed = head_len + body_len;
+    request.method = method(name);
+    request.authority = target.authority.unwrap_or(match fields.host {
+        Field::Once(host) => host,
+        Field::Absent | Field::Repeated(_) => b"",
+    });
+    (request.path, request.query) = (target.path, target.query);
+    (request.is_1_1, request.keep_alive, request.is_last) = (is_1_1, keep_alive, is_last);
+    Ok(true)
 }
 
 /// RFC 9110 §10.1.1: a list, of which only one member is known.

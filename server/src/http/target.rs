@@ -14,7 +14,7 @@ pub(super) struct Target<'a> {
 
 /// The pieces of a request target (RFC 9112 §3.2).
 pub(super) fn parse<'a>(target: &'a [u8], method: &str) -> Result<Target<'a>, Status> {
-    if !target.iter().all(u8::is_ascii_graphic) || target.contains(&b'#') {
+    if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(Status::BadRequest);
     }
     let (authority, path_and_query) = if target.starts_with(b"/") {
@@ -61,9 +61,9 @@ pub(super) fn is_authority(value: &[u8]) -> bool {
         let Some(end) = memchr::memchr(b']', literal) else { return false };
         (is_address(&literal[..end]), &literal[end + 1..])
     } else {
-        let end = memchr::memchr(b':', value).unwrap_or(value.len());
+        let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
         let (name, rest) = value.split_at(end);
-        let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+        let valid = |&byte: &u8| IN_HOST[usize::from(byte)];
         (!name.is_empty() && name.iter().all(valid) && escapes_are_whole(name), rest)
     };
     let port_is_valid = match rest {
@@ -73,6 +73,19 @@ pub(super) fn is_authority(value: &[u8]) -> bool {
     };
     host_is_valid && port_is_valid
 }
+
+/// The bytes that a host's name may consist of: unreserved ones, `sub-delims` but for the comma, escapes.
+static IN_HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric()
+            || matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'')
+            || matches!(byte as u8, b'(' | b')' | b'*' | b'+' | b';' | b'=');
+        byte += 1;
+    }
+    table
+};
 
 /// What stands in brackets. Of the versions to come that RFC 3986 leaves room for there is none.
 fn is_address(literal: &[u8]) -> bool {
