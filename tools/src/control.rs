@@ -27,7 +27,7 @@ pub struct Which {
     /// Process number of the server, where several run
     #[arg(long, value_name = "PID", conflicts_with = "socket", global = true)]
     pub pid: Option<u32>,
-    /// Its control socket, if that is not where it is by default [env: PAGEWIRE_CONTROL]
+    /// Its control socket, if that is not where it is by default [env: `PAGEWIRE_CONTROL`]
     #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
 }
