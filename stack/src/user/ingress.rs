@@ -11,7 +11,7 @@ use super::{
     reply::{self, BareSegment},
     sequence::ahead,
     settle::Progress,
-    smoltcp_time,
+    simultaneous, smoltcp_time,
     time_wait::Answer,
 };
 use crate::prefetch::prefetch;
@@ -168,22 +168,31 @@ impl<P: Port> UserStack<P> {
     pub(super) fn known(&mut self, now: Instant, slot: u32, segment: &Segment<'_>) {
         let window = self.limits.receive_window as u32;
         let connection = &mut self.connections[slot as usize];
-        if connection.phase != Phase::Connecting {
+        let is_connecting = connection.phase == Phase::Connecting;
+        if is_connecting && connection.sequence.is_answered_by(segment) {
+            let mut packet = [0; simultaneous::ROOM];
+            let acknowledgement = simultaneous::acknowledgement_of(segment, &mut packet);
+            return self.known(now, slot, &acknowledgement);
+        }
+        if !is_connecting || connection.sequence.has_begun() {
             let measure = Measure {
                 unacknowledged: connection.unacknowledged(),
                 send_window: connection.sender.most_window(),
                 receive_window: window,
                 silence: now - connection.heard,
             };
-            let is_embryonic = connection.phase == Phase::Embryonic;
+            let is_opening = is_connecting || connection.phase == Phase::Embryonic;
             let state = &mut connection.sequence;
             match guard::judge(state, now, segment, &measure) {
                 Verdict::Pass => {}
                 Verdict::Drop(cause) => return self.counters.drop_frame(cause),
                 Verdict::Challenge(cause) => {
                     self.counters.drop_frame(cause);
-                    if is_embryonic && guard::is_syn_again(state, segment) {
+                    if is_opening && guard::is_syn_again(state, segment) {
                         return self.answer_again(now, slot);
+                    }
+                    if is_connecting && cause == DropCause::BadAcknowledgement {
+                        return self.reset(now, segment);
                     }
                     return self.challenge(now, slot);
                 }
@@ -220,8 +229,8 @@ impl<P: Port> UserStack<P> {
             return self.take_expected(now, slot, segment, progress);
         }
         connection.sequence.note_early(segment, window);
-        if connection.phase == Phase::Connecting && guard::may_begin(&connection.sequence, segment)
-        {
+        let may_begin = is_connecting && !connection.sequence.has_begun();
+        if may_begin && guard::may_begin(&connection.sequence, segment) {
             connection.sequence.begin_receiving(segment);
             connection.agree_on_marks(segment);
         }
@@ -308,9 +317,12 @@ impl<P: Port> UserStack<P> {
     fn refuse(&mut self, now: Instant, segment: &Segment<'_>) {
         self.counters.drop_frame(DropCause::NoConnection);
         self.note_failed_cookie(now, segment);
-        if segment.has(flags::RST) || !self.serves(segment) {
-            return;
+        if !segment.has(flags::RST) && self.serves(segment) {
+            self.reset(now, segment);
         }
+    }
+
+    fn reset(&mut self, now: Instant, segment: &Segment<'_>) {
         self.counters.resets_sent += 1;
         self.send_own(now, segment.flow.peer.ip(), |packet| reply::reset(packet, segment));
     }

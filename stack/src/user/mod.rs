@@ -49,6 +49,7 @@ mod resolution;
 mod segments;
 mod sequence;
 mod settle;
+mod simultaneous;
 mod tcp_state;
 mod time_wait;
 mod timer_wheel;
