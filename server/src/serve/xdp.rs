@@ -27,6 +27,9 @@ use crate::{
     privilege::Keeper,
 };
 
+/// Connections of a core whose memory is taken at the start: twice as many as may be in a handshake at a time.
+const PREPARED: usize = 8_192;
+
 /// What stands behind the shards while they run.
 pub(super) struct Behind {
     steering: Arc<Mutex<Steering>>,
@@ -100,6 +103,7 @@ pub(super) fn start(
                 connections_per_source: config.connections_per_source,
                 idle_per_source: config.idle_per_source,
                 head: config.live.limits.request_bytes(),
+                prepared: PREPARED,
                 ..UserLimits::default()
             },
             mesh,

@@ -33,6 +33,9 @@ use crate::{
     stop::{Order, Stop},
 };
 
+/// Connections that one turn looks at because of their deadlines.
+const MOST_DUE: usize = 256;
+
 /// What a shard does when there is nothing to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Idle {
@@ -214,10 +217,14 @@ impl<T: Transport> Shard<T> {
         }
     }
 
+    /// Looks at the connections whose deadline may have passed. Where many have in one moment, some are left
+    /// for the next turns.
     fn look_at_deadlines(&mut self, now: Instant) {
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(now, &mut due);
-        for (tick, id) in due.drain(..) {
+        if self.due.is_empty() {
+            self.wheel.advance(now, &mut self.due);
+        }
+        for _ in 0..MOST_DUE {
+            let Some((tick, id)) = self.due.pop() else { return };
             let Some(connection) = self.connections.get(id) else { continue };
             if connection.entry != Some(tick) {
                 continue;
@@ -228,7 +235,6 @@ impl<T: Transport> Shard<T> {
                 _ => enter(&mut self.wheel, connection),
             }
         }
-        self.due = due;
     }
 }
 
@@ -262,7 +268,8 @@ impl<T: Observe> Shard<T> {
             }
             if idle == Idle::Sleep && self.inbox.is_empty() {
                 let flush = self.log.as_ref().and_then(Recorder::deadline);
-                let due = [self.wheel.next(), self.admission.next(), flush];
+                let left = (!self.due.is_empty()).then_some(now);
+                let due = [left, self.wheel.next(), self.admission.next(), flush];
                 self.transport.wait(now, due.into_iter().flatten().min());
             }
         }

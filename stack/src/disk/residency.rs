@@ -69,6 +69,9 @@ const AHEAD_IN_FLIGHT_MAX: usize = 16;
 /// Most windows that are requested ahead of need and not there yet, of all transfers of one core.
 const AHEAD_MAX: usize = 64;
 
+/// Among so many of those that wait for a window and asked last nobody is twice.
+const LATEST: usize = 64;
+
 /// Windows whose answer is remembered. A power of two.
 const REMEMBERED: usize = 4_096;
 
@@ -384,7 +387,9 @@ impl Residency {
         match (self.wanted.entry(key), why) {
             (hash_map::Entry::Occupied(mut entry), Why::Needed(id)) => {
                 let waiting = &mut entry.get_mut().waiting;
-                if !waiting.contains(&id) {
+                // A connection asks once before it is answered, as a rule. Others may be many: not all of
+                // them are gone through.
+                if !waiting.iter().rev().take(LATEST).any(|other| *other == id) {
                     waiting.push(id);
                 }
                 if let Some(at) = self.ahead.iter().position(|it| *it == key) {

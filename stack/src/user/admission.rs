@@ -1,17 +1,19 @@
 //! Who may have a connection: counts by source, and which connection goes when there is no room.
 //!
 //! Counts are exact and their memory is bounded by the number of connections: a source without any has no entry.
+//! It is reserved at the start, so that no connection waits for the memory of others to be moved.
 //!
 //! Idle connections stand in order of when they were last heard of, to the second. A connection is put
 //! into that order when it opens and is not moved when it is used: its place is corrected when it is
 //! looked at, so that requests cost nothing here. A slot has at most one place, whichever connection
 //! it holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use pagewire_driver::Instant;
 
-use crate::Source;
+use super::{flow_table::FlowKey, source_map::SourceMap};
+use crate::{Source, pages};
 
 /// How many connections there are of a kind.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -40,9 +42,9 @@ struct Place {
 }
 
 /// Counts and order of one core's accepted connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Admission {
-    sources: HashMap<Source, Counts>,
+    sources: SourceMap<Counts>,
     all: Counts,
     places: Vec<Place>,
     /// Slots by the second in which their connection was last heard of, or an earlier one.
@@ -50,9 +52,19 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// For up to `connections` connections. The key is of secret random numbers.
+    pub fn new(connections: usize, key: FlowKey) -> Self {
+        Self {
+            sources: SourceMap::new(connections, key),
+            all: Counts::default(),
+            places: Vec::with_capacity(connections),
+            order: BTreeMap::new(),
+        }
+    }
+
     /// What a source has.
     pub fn of(&self, source: Source) -> Counts {
-        self.sources.get(&source).copied().unwrap_or_default()
+        self.sources.get(source).copied().unwrap_or_default()
     }
 
     /// What all sources have.
@@ -63,7 +75,9 @@ impl Admission {
     /// Counts a connection whose handshake has begun.
     pub fn begin(&mut self, slot: u32, source: Source) {
         self.place(slot).standing = Standing::Embryonic;
-        for counts in [self.sources.entry(source).or_default(), &mut self.all] {
+        // There are no more sources than connections.
+        let of_source = self.sources.get_or_insert(source);
+        for counts in of_source.into_iter().chain([&mut self.all]) {
             counts.connections += 1;
             counts.embryonic += 1;
         }
@@ -78,7 +92,7 @@ impl Admission {
         place.standing = Standing::Established;
         let is_ordered = std::mem::replace(&mut place.is_ordered, true);
         self.all.embryonic -= 1;
-        if let Some(counts) = self.sources.get_mut(&source) {
+        if let Some(counts) = self.sources.get_mut(source) {
             counts.embryonic -= 1;
         }
         if !is_ordered {
@@ -95,11 +109,11 @@ impl Admission {
         let embryonic = usize::from(standing == Standing::Embryonic);
         self.all.connections -= 1;
         self.all.embryonic -= embryonic;
-        if let Some(counts) = self.sources.get_mut(&source) {
+        if let Some(counts) = self.sources.get_mut(source) {
             counts.connections -= 1;
             counts.embryonic -= embryonic;
             if counts.connections == 0 {
-                self.sources.remove(&source);
+                self.sources.remove(source);
             }
         }
     }
@@ -139,6 +153,13 @@ impl Admission {
         None
     }
 
+    /// Gives memory back when there is no connection.
+    pub fn give_back(&mut self) {
+        self.sources.give_back();
+        pages::give_back(&mut self.places);
+        self.order.clear();
+    }
+
     fn place(&mut self, slot: u32) -> &mut Place {
         let index = slot as usize;
         if index >= self.places.len() {
@@ -158,13 +179,17 @@ mod tests {
 
     use super::*;
 
+    fn admission() -> Admission {
+        Admission::new(12, FlowKey::new([1, 2, 3, 4]))
+    }
+
     fn at(seconds: u64) -> Instant {
         Instant::from_millis(seconds * 1_000)
     }
 
     #[test]
     fn the_idle_connection_unheard_for_longest_goes_first_and_busy_ones_never() {
-        let mut admission = Admission::default();
+        let mut admission = admission();
         let source = Source::V4(1);
         for slot in 0..5 {
             admission.begin(slot, source);
@@ -199,7 +224,7 @@ mod tests {
             )
         ) {
             let source = |slot: u32| Source::V4(slot % 3);
-            let mut admission = Admission::default();
+            let mut admission = admission();
             let mut plain: Vec<Option<bool>> = vec![None; 12];
             for (now, (step, slot)) in (0u64..).zip(steps) {
                 let one = &mut plain[slot as usize];

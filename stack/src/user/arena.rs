@@ -15,7 +15,7 @@
 
 #![allow(unsafe_code)]
 
-use memmap2::{Advice, MmapMut, MmapRaw, UncheckedAdvice};
+use memmap2::{MmapMut, MmapRaw};
 use smoltcp::{
     iface::{Interface, PollResult, SocketHandle, SocketSet, SocketStorage},
     phy::Device,
@@ -53,8 +53,6 @@ impl Arena {
         let receive_len = receive_len.clamp(1, usize::from(u16::MAX));
         let slots = pages::reserve(capacity);
         let receive = MmapRaw::from(MmapMut::map_anon((capacity * receive_len).max(1))?);
-        // Large tables cost a TLB miss a line without. Not to be had is no error.
-        let _ = receive.advise(Advice::HugePage);
         Ok(Self { slots, capacity, receive_len, receive })
     }
 
@@ -68,18 +66,26 @@ impl Arena {
         self.slots.len()
     }
 
+    /// Has the memory of the first `slots` provided now. Not their receive buffers: most bytes pass those by.
+    pub fn populate(&self, slots: usize) {
+        pages::populate(&self.slots, slots);
+    }
+
     /// Adds an empty slot. There must be room: `len() < capacity()`.
     pub fn add_slot(&mut self) {
         assert!(self.slots.len() < self.capacity, "the arena's memory never moves");
         self.slots.push(Slot([SocketStorage::EMPTY]));
     }
 
-    /// Forgets all slots, which must be empty, and gives their memory back.
-    pub fn give_back(&mut self) {
-        pages::give_back(&mut self.slots);
+    /// Forgets all slots from `len` on, which must be empty, and gives their memory back.
+    pub fn truncate(&mut self, len: usize) {
+        let before = self.slots.len();
+        pages::truncate(&mut self.slots, len);
+        let start = self.receive.as_mut_ptr();
+        let [from, to] = [len, before].map(|slots| slots * self.receive_len);
         // SAFETY: the mapping is private and anonymous, so its pages come back as zeroes, and the
-        // sockets that could borrow from it are gone.
-        let _ = unsafe { self.receive.unchecked_advise(UncheckedAdvice::DontNeed) };
+        // sockets that could borrow what is behind `from` are gone.
+        unsafe { pages::discard(start, from..to, self.receive.len()) };
     }
 
     /// Puts a fresh, closed socket into an empty slot.

@@ -29,6 +29,9 @@ impl ServedAddress {
 pub struct UserLimits {
     /// Most connections of this core.
     pub connections: usize,
+    /// Connections whose memory is taken at the start. That of others is taken when first there are so many,
+    /// which may hold up those that are there for some milliseconds.
+    pub prepared: usize,
     /// Most accepted connections of one source: an IPv4 address or an IPv6 /64.
     pub connections_per_source: usize,
     /// Most accepted connections in a handshake. Beyond it SYNs are answered with cookies.
@@ -55,6 +58,7 @@ impl Default for UserLimits {
     fn default() -> Self {
         Self {
             connections: 65_536,
+            prepared: 0,
             connections_per_source: 16_384,
             embryonic: 4_096,
             embryonic_per_source: 1_024,

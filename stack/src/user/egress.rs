@@ -21,6 +21,10 @@ use crate::{CloseReason, disk::Answer};
 
 /// Most segments that one connection sends before the next one's turn.
 const SEGMENTS_PER_TURN: usize = 32;
+/// Most connections that have their turn before the stack looks at what has arrived.
+const MOST_TURNS: usize = 1_024;
+/// Most of the helpers' answers that one turn takes.
+const MOST_COMPLETIONS: usize = 256;
 
 thread_local! {
     /// The timestamp that sockets send (RFC 7323). smoltcp asks a plain function for it, so each turn
@@ -72,7 +76,7 @@ impl<P: Port> UserStack<P> {
 
     /// Gives every connection that may have something to send its turn.
     pub(super) fn send_ready(&mut self, now: Instant) {
-        for _ in 0..self.ready.len() {
+        for _ in 0..self.ready.len().min(MOST_TURNS) {
             let Some(slot) = self.ready.pop_front() else { return };
             let connection = &mut self.connections[slot as usize];
             connection.ready = false;
@@ -349,7 +353,8 @@ impl<P: Port> UserStack<P> {
 
     /// Takes the helpers' answers.
     pub(super) fn receive_completions(&mut self, now: Instant) {
-        while let Some(completion) = self.residency.completed(now) {
+        for _ in 0..MOST_COMPLETIONS {
+            let Some(completion) = self.residency.completed(now) else { return };
             let Some(slot) = self.slot_of(completion.id) else { continue };
             let connection = &mut self.connections[slot as usize];
             if std::mem::replace(&mut connection.disk_awaited_at, u64::MAX) == u64::MAX {

@@ -101,6 +101,12 @@ impl FlowKey {
         let back = fold_multiply(local.0 ^ k2, local.1 ^ ports ^ k3);
         fold_multiply(front ^ k3, back ^ ports.wrapping_add(k0))
     }
+
+    /// The hash of two numbers.
+    pub fn hash_pair(&self, first: u64, second: u64) -> u64 {
+        let Self([k0, k1, k2, k3]) = *self;
+        fold_multiply(fold_multiply(first ^ k0, second ^ k1) ^ k2, first ^ k3)
+    }
 }
 
 fn halves(address: IpAddr) -> (u64, u64) {
@@ -119,19 +125,23 @@ fn fold_multiply(a: u64, b: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
-#[derive(Clone, Copy)]
-struct Entry {
-    /// The lower half: where the flow belongs, and, where the table is not of its greatest size, more.
-    hash: u32,
-    /// `VACANT` or a slot.
-    slot: u32,
+/// No entry. All others hold the lower half of a hash above the number of a slot plus one. The hash says
+/// where the flow belongs, and, where the table is not of its greatest size, more.
+const VACANT: u64 = 0;
+
+fn entry(hash: u32, slot: u32) -> u64 {
+    (u64::from(hash) << 32) | (u64::from(slot) + 1)
 }
 
-const VACANT: u32 = u32::MAX;
+fn hash_of(entry: u64) -> u32 {
+    (entry >> 32) as u32
+}
 
-/// Maps hashes to slots. Never more than half full.
+/// Maps hashes to slots. Never more than half full. It has its greatest size from the start, so that nothing
+/// is ever moved at once; a small one takes memory where entries are written.
+#[derive(Debug)]
 pub struct FlowTable {
-    entries: Box<[Entry]>,
+    entries: Box<[u64]>,
     mask: usize,
     len: usize,
 }
@@ -140,8 +150,13 @@ impl FlowTable {
     /// A table for up to `capacity` flows.
     pub fn new(capacity: usize) -> Self {
         let size = (capacity.clamp(8, 1 << 31) * 2).next_power_of_two();
-        let mut entries = pages::reserve(size);
-        entries.resize(size, Entry { hash: 0, slot: VACANT });
+        // Zeroes from the system, which are not there before they are asked for.
+        let entries = vec![VACANT; size];
+        pages::advise(&entries);
+        if size_of_val(&entries[..]) >= pages::HUGE_PAGE {
+            // A page of it would be long in coming.
+            pages::populate(&entries, size);
+        }
         Self { entries: entries.into_boxed_slice(), mask: size - 1, len: 0 }
     }
 
@@ -155,11 +170,10 @@ impl FlowTable {
         let mut index = hash as usize & self.mask;
         loop {
             let entry = self.entries[index];
-            if entry.slot == VACANT {
-                return None;
-            }
-            if entry.hash == hash as u32 && is_it(entry.slot) {
-                return Some(entry.slot);
+            // Vacant ones have no slot.
+            let slot = (entry as u32).checked_sub(1)?;
+            if hash_of(entry) == hash as u32 && is_it(slot) {
+                return Some(slot);
             }
             index = (index + 1) & self.mask;
         }
@@ -182,19 +196,20 @@ impl FlowTable {
             return false;
         }
         let mut index = hash as usize & self.mask;
-        while self.entries[index].slot != VACANT {
+        while self.entries[index] != VACANT {
             index = (index + 1) & self.mask;
         }
-        self.entries[index] = Entry { hash: hash as u32, slot };
+        self.entries[index] = entry(hash as u32, slot);
         self.len += 1;
         true
     }
 
     /// Removes the flow in `slot`, whose hash's lower half this is. False if there is none.
     pub fn remove(&mut self, hash: u32, slot: u32) -> bool {
+        let wanted = entry(hash, slot);
         let mut hole = hash as usize & self.mask;
-        while self.entries[hole].slot != slot || self.entries[hole].hash != hash {
-            if self.entries[hole].slot == VACANT {
+        while self.entries[hole] != wanted {
+            if self.entries[hole] == VACANT {
                 return false;
             }
             hole = (hole + 1) & self.mask;
@@ -203,17 +218,17 @@ impl FlowTable {
         loop {
             next = (next + 1) & self.mask;
             let entry = self.entries[next];
-            if entry.slot == VACANT {
+            if entry == VACANT {
                 break;
             }
-            let origin = entry.hash as usize & self.mask;
+            let origin = hash_of(entry) as usize & self.mask;
             // May this entry move back to the hole without passing where its probing starts?
             if next.wrapping_sub(origin) & self.mask >= next.wrapping_sub(hole) & self.mask {
                 self.entries[hole] = entry;
                 hole = next;
             }
         }
-        self.entries[hole].slot = VACANT;
+        self.entries[hole] = VACANT;
         self.len -= 1;
         true
     }

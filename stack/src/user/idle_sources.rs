@@ -3,46 +3,64 @@
 //! Kept only where their number is limited: it costs each request two changes of a map. A source without idle
 //! connections has no entry.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use crate::Source;
+use super::{flow_table::FlowKey, source_map::SourceMap};
+use crate::{Source, pages};
 
 /// The idle connections of one core's sources.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct IdleSources {
     /// Slots by when they became idle: the lowest number first.
-    sources: HashMap<Source, BTreeMap<u64, u32>>,
-    /// Where each slot stands with its source.
-    places: HashMap<u32, u64>,
+    sources: SourceMap<BTreeMap<u64, u32>>,
+    /// Where each slot stands with its source: one more than the number there, or zero.
+    places: Vec<u64>,
     next: u64,
 }
 
 impl IdleSources {
+    /// For up to `connections` connections. The key is of secret random numbers.
+    pub fn new(connections: usize, key: FlowKey) -> Self {
+        let places = Vec::with_capacity(connections);
+        Self { sources: SourceMap::new(connections, key), places, next: 0 }
+    }
+
     /// Takes note that a connection of `source` has become idle, and returns how many of the source are.
     pub fn enter(&mut self, slot: u32, source: Source) -> usize {
         self.leave(slot, source);
         let place = self.next;
         self.next += 1;
-        self.places.insert(slot, place);
-        let idle = self.sources.entry(source).or_default();
+        if self.places.len() <= slot as usize {
+            self.places.resize(slot as usize + 1, 0);
+        }
+        self.places[slot as usize] = place + 1;
+        // There are no more sources than connections.
+        let Some(idle) = self.sources.get_or_insert(source) else { return 0 };
         idle.insert(place, slot);
         idle.len()
     }
 
     /// Takes note that a connection of `source` is no longer idle, or gone.
     pub fn leave(&mut self, slot: u32, source: Source) {
-        let Some(place) = self.places.remove(&slot) else { return };
-        if let Some(idle) = self.sources.get_mut(&source) {
+        let Some(place) = self.places.get_mut(slot as usize).map(std::mem::take) else { return };
+        let Some(place) = place.checked_sub(1) else { return };
+        if let Some(idle) = self.sources.get_mut(source) {
             idle.remove(&place);
             if idle.is_empty() {
-                self.sources.remove(&source);
+                self.sources.remove(source);
             }
         }
     }
 
     /// The source's connection that has been idle for longest.
     pub fn oldest(&self, source: Source) -> Option<u32> {
-        self.sources.get(&source)?.first_key_value().map(|(_, &slot)| slot)
+        self.sources.get(source)?.first_key_value().map(|(_, &slot)| slot)
+    }
+
+    /// Gives memory back when there is no connection.
+    pub fn give_back(&mut self) {
+        self.sources.give_back();
+        pages::give_back(&mut self.places);
     }
 }
 
@@ -58,7 +76,7 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0u32..12), 0..200),
         ) {
             let source = |slot: u32| Source::V4(slot % 3);
-            let mut idle = IdleSources::default();
+            let mut idle = IdleSources::new(12, FlowKey::new([1, 2, 3, 4]));
             let mut plain: Vec<u32> = Vec::new();
             for (enters, slot) in steps {
                 plain.retain(|&other| other != slot);
@@ -73,10 +91,13 @@ mod tests {
                     let oldest = plain.iter().copied().find(|&slot| source(slot) == Source::V4(of));
                     prop_assert_eq!(idle.oldest(Source::V4(of)), oldest);
                 }
-                prop_assert_eq!(idle.places.len(), plain.len());
-                let listed: usize = idle.sources.values().map(BTreeMap::len).sum();
-                prop_assert_eq!(listed, plain.len());
-                prop_assert!(idle.sources.values().all(|of| !of.is_empty()));
+                let placed = idle.places.iter().filter(|&&place| place > 0).count();
+                prop_assert_eq!(placed, plain.len());
+                let of = |of| idle.sources.get(Source::V4(of)).map(BTreeMap::len);
+                let lists: Vec<usize> = (0..3).filter_map(of).collect();
+                prop_assert_eq!(lists.iter().sum::<usize>(), plain.len());
+                prop_assert_eq!(lists.len(), idle.sources.len());
+                prop_assert!(!lists.contains(&0));
             }
         }
     }

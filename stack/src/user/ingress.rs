@@ -80,8 +80,9 @@ impl<P: Port> UserStack<P> {
         for step in 0..segments.len() + SLOT_AHEAD {
             if let Some(Some(far)) = segments.get_mut(step) {
                 far.guess = self.flows.guess(far.hash);
-                if let Some(slot) = far.guess {
-                    prefetch(&self.connections[slot as usize]);
+                match far.guess {
+                    Some(slot) => prefetch(&self.connections[slot as usize]),
+                    None => self.time_wait.prefetch(far.hash),
                 }
             }
             let ahead = step.checked_sub(SLOT_AHEAD - BUFFER_AHEAD);

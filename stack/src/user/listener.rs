@@ -308,10 +308,6 @@ impl<P: Port> UserStack<P> {
         self.admission.all().embryonic >= self.limits.embryonic
     }
 
-    fn has_vacant_slot(&self) -> bool {
-        !self.vacant.is_empty() || self.arena.len() < self.arena.capacity()
-    }
-
     /// The largest segment that we take on a flow, in bytes, as smoltcp has it.
     fn own_mss(&self, flow: &Flow) -> u16 {
         let headers = if flow.peer.is_ipv4() { 40 } else { 60 };

@@ -50,6 +50,7 @@ mod segments;
 mod sequence;
 mod settle;
 mod simultaneous;
+mod source_map;
 mod tcp_state;
 mod time_wait;
 mod timer_wheel;
@@ -123,6 +124,8 @@ pub struct UserStack<P: Port> {
     /// Where slots begin to count their uses: beyond what any id of an earlier connection says.
     first_generation: u32,
     vacant: Vec<u32>,
+    /// So many of the first slots are vacant without being listed there.
+    unlisted: u32,
     flow_key: FlowKey,
     flows: FlowTable,
     time_wait: TimeWait,
@@ -152,6 +155,8 @@ pub struct UserStack<P: Port> {
 
 /// Slots whose memory is given back when no connection is left.
 const WORTH_GIVING_BACK: usize = 16_384;
+/// Slots that are given back in one turn.
+const GIVEN_BACK_AT_ONCE: usize = 1_024;
 
 impl<P: Port> UserStack<P> {
     /// A stack on `port`. `now` is the present on the clock that [`poll`](crate::Transport::poll) will
@@ -173,9 +178,19 @@ impl<P: Port> UserStack<P> {
         let mut scratch = Scratch::new(port.capabilities().mtu);
         let secret = RandomState::new();
         let random = |number: u64| secret.hash_one(number);
+        // Only where they are limited.
+        let counted = if limits.idle_per_source < usize::MAX { limits.connections } else { 0 };
+        let source_key = FlowKey::new([random(7), random(8), random(9), random(10)]);
         let interface = isn::interface(random(0), &cidrs, &mut scratch);
         mesh.set_waker(port.waker());
         let residency = Residency::new(&disk, port.waker());
+        let arena = Arena::new(limits.connections, limits.receive_window)?;
+        let connections = pages::reserve(limits.connections);
+        let wheel = TimerWheel::new(now, timers::most_timers(limits.connections) / 14 * 15);
+        let prepared = limits.prepared.min(limits.connections);
+        arena.populate(prepared);
+        pages::populate(&connections, prepared);
+        wheel.populate(timers::most_timers(prepared));
         Ok(Self {
             port,
             burst: Burst::new(),
@@ -189,20 +204,21 @@ impl<P: Port> UserStack<P> {
             isn: IsnGenerator::new(),
             cookies: Cookies::new(),
             cookies_until: None,
-            admission: Admission::default(),
+            admission: Admission::new(limits.connections, source_key),
             idle: 0,
-            idle_sources: IdleSources::default(),
+            idle_sources: IdleSources::new(counted, source_key),
             challenges: ChallengeBudget::new(random(6)),
-            arena: Arena::new(limits.connections, limits.receive_window)?,
-            connections: pages::reserve(limits.connections),
+            arena,
+            connections,
             first_generation: 0,
-            vacant: Vec::new(),
+            vacant: Vec::with_capacity(limits.connections),
+            unlisted: 0,
             flow_key: FlowKey::new([random(1), random(2), random(3), random(4)]),
             flows: FlowTable::new(limits.connections),
-            time_wait: TimeWait::default(),
+            time_wait: TimeWait::new(),
             next_port: random(5) as u16,
             next_address: MOST_ADDRESSES,
-            wheel: TimerWheel::new(now),
+            wheel,
             expired: Vec::new(),
             ready: VecDeque::new(),
             unanswered: Vec::new(),
@@ -237,6 +253,10 @@ impl<P: Port> UserStack<P> {
         if let Some(slot) = self.vacant.pop() {
             return Some(slot);
         }
+        if self.unlisted > 0 {
+            self.unlisted -= 1;
+            return Some(self.unlisted);
+        }
         if self.arena.len() >= self.arena.capacity() {
             return None;
         }
@@ -267,24 +287,38 @@ impl<P: Port> UserStack<P> {
         self.vacant.push(slot);
     }
 
-    /// Gives the memory of connections back once the last of many is gone. Nobody holds a slot then.
+    /// Whether a slot for a new connection can be had.
+    fn has_vacant_slot(&self) -> bool {
+        !self.vacant.is_empty() || self.unlisted > 0 || self.arena.len() < self.arena.capacity()
+    }
+
+    /// Whether memory of slots is being given back: no connection is left, and nobody holds a slot.
+    fn is_giving_back(&self) -> bool {
+        let is_worth_it = self.connections.len() >= WORTH_GIVING_BACK || self.unlisted > 0;
+        is_worth_it && self.flows.len() == 0 && self.ready.is_empty() && self.unanswered.is_empty()
+    }
+
+    /// Gives the memory of connections back once the last of many is gone, some of it in each turn.
     fn give_back(&mut self) {
-        let holds_slots =
-            !self.ready.is_empty() || !self.unanswered.is_empty() || self.flows.len() > 0;
-        if holds_slots || self.connections.len() < WORTH_GIVING_BACK {
+        if !self.is_giving_back() {
             return;
         }
-        let used = self.connections.iter().map(|connection| connection.generation).max();
-        self.first_generation = used.unwrap_or(0);
-        pages::give_back(&mut self.connections);
-        self.vacant = Vec::new();
-        self.arena.give_back();
-        self.wheel.give_back();
-        self.admission = Admission::default();
-        self.part_pool = PartPool::default();
-        self.heads = HeadPool::default();
-        self.idle_sources = IdleSources::default();
-        pages::give_back_small();
+        self.vacant.clear();
+        let left = self.connections.len().saturating_sub(GIVEN_BACK_AT_ONCE);
+        self.unlisted = left as u32;
+        let used = self.connections[left..].iter().map(|connection| connection.generation).max();
+        self.first_generation = self.first_generation.max(used.unwrap_or(0));
+        pages::truncate(&mut self.connections, left);
+        self.arena.truncate(left);
+        if left == 0 {
+            self.vacant = Vec::with_capacity(self.limits.connections);
+            self.wheel.give_back();
+            self.admission.give_back();
+            self.idle_sources.give_back();
+            self.part_pool = PartPool::default();
+            self.heads = HeadPool::default();
+            pages::give_back_small();
+        }
     }
 
     /// Puts a connection into the list of those that may have something to send.

@@ -48,6 +48,8 @@ struct Entry {
 pub struct Neighbors {
     entries: HashMap<IpAddr, Entry>,
     generation: u32,
+    /// The neighbour that was found last, as of this generation: most often it is a router.
+    found: Option<(IpAddr, MacAddress, u32)>,
     next_check: Option<Instant>,
     /// Frames that wait, of all entries.
     held: usize,
@@ -65,8 +67,15 @@ impl Neighbors {
     }
 
     /// The neighbour's MAC address, if it is known.
-    pub fn find(&self, address: IpAddr) -> Option<MacAddress> {
-        self.entries.get(&address)?.mac
+    pub fn find(&mut self, address: IpAddr) -> Option<MacAddress> {
+        if let Some((found, mac, generation)) = self.found
+            && (found, generation) == (address, self.generation)
+        {
+            return Some(mac);
+        }
+        let mac = self.entries.get(&address)?.mac?;
+        self.found = Some((address, mac, self.generation));
+        Some(mac)
     }
 
     /// Takes note of a neighbour's MAC address. The frames that waited for it are appended to `ready`,

@@ -1,34 +1,48 @@
 //! Connections in TIME-WAIT: a few numbers each, so that a slot is free as soon as both FINs are
 //! acknowledged (RFC 9293 section 3.6.1).
+//!
+//! They stand in a line in the order of their coming, and a table that never grows tells where. Each addition
+//! and each segment takes a few of them out of the line whose time is over, so that no turn has to take many;
+//! whether the time of one is over that is asked about, is looked at with it.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    hash::{BuildHasherDefault, Hasher},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use pagewire_driver::Instant;
 
 use super::{
-    flow_table::Flow,
+    flow_table::{Flow, FlowTable, PackedFlow},
     packet::{Segment, flags},
     sequence::ahead,
 };
 
 /// Twice the maximum segment lifetime, as Linux has it (`TCP_TIMEWAIT_LEN`, include/net/tcp.h).
 const DURATION: Duration = Duration::from_mins(1);
-/// Least time by which a repeated FIN prolongs it, so that one who repeats it without end takes up few places.
-const GRAIN: Duration = Duration::from_secs(1);
 /// Most entries; beyond it the oldest end early.
 const MOST: usize = 65_536;
+/// Most entries that are taken out of the line at a time: more than come in, so that it becomes empty.
+const TAKEN_OUT: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    flow: Flow,
+    flow: PackedFlow,
+    /// The lower half of the flow's hash.
+    hash: u32,
     sequence: u32,
     acknowledgement: u32,
     timestamp: Option<u32>,
     expires: Instant,
+    standing: Standing,
+}
+
+/// What becomes of an entry at the head of the line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Standing {
+    /// It goes when its time is over.
+    Waits,
+    /// The wait has begun anew: it goes to the end of the line.
+    Renewed,
+    /// It is not in the table any more.
+    Gone,
 }
 
 impl Entry {
@@ -64,34 +78,25 @@ pub enum Answer {
     Reopen(u32),
 }
 
-/// Takes a flow's hash, which is keyed, for what it is.
-#[derive(Debug, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, &byte| hash.rotate_left(8) ^ u64::from(byte));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
-/// The connections in TIME-WAIT of one core, by the hashes of their flows. Of two flows with one hash,
-/// which nobody can bring about and chance does not, the later one takes the place.
-#[derive(Debug, Default)]
+/// The connections in TIME-WAIT of one core.
+#[derive(Debug)]
 pub struct TimeWait {
-    entries: HashMap<u64, Entry, BuildHasherDefault<Hashed>>,
-    /// In the order of expiry. A flow that came again has an older entry here that is skipped.
-    order: VecDeque<(Instant, u64)>,
+    line: VecDeque<Entry>,
+    /// The number of the first in the line. Numbers go around, far beyond the length of any line.
+    first: u32,
+    /// Numbers by the hashes of flows.
+    table: FlowTable,
 }
+
+/// Numbers are modulo this.
+const NUMBERS: u32 = 1 << 31;
 
 impl TimeWait {
+    /// None yet.
+    pub fn new() -> Self {
+        Self { line: VecDeque::with_capacity(MOST), first: 0, table: FlowTable::new(MOST) }
+    }
+
     /// Adds a connection whose last segment had these numbers, and whose peer sent this timestamp last.
     pub fn add(
         &mut self,
@@ -101,31 +106,50 @@ impl TimeWait {
         timestamp: Option<u32>,
     ) {
         self.expire(now);
-        if self.order.len() >= MOST
-            && let Some((expires, oldest)) = self.order.pop_front()
-        {
-            self.forget(expires, oldest);
+        let flow = PackedFlow::new(&flow);
+        if let Some(number) = self.find(&flow, hash) {
+            self.forget(number);
         }
-        let expires = now + DURATION;
-        self.entries.insert(hash, Entry { flow, sequence, acknowledgement, timestamp, expires });
-        self.order.push_back((expires, hash));
+        if self.line.len() >= MOST {
+            self.take_first();
+        }
+        self.push(Entry {
+            flow,
+            hash: hash as u32,
+            sequence,
+            acknowledgement,
+            timestamp,
+            expires: now + DURATION,
+            standing: Standing::Waits,
+        });
+    }
+
+    /// Brings the place of a flow with this hash towards the core's cache.
+    pub fn prefetch(&self, hash: u64) {
+        self.table.prefetch(hash);
     }
 
     /// What to do about a segment that belongs to no open connection.
     pub fn answer(&mut self, now: Instant, segment: &Segment<'_>, hash: u64) -> Answer {
-        if self.entries.is_empty() {
+        if self.line.is_empty() {
             return Answer::NotHere;
         }
         self.expire(now);
-        let found = self.entries.get_mut(&hash).filter(|entry| entry.flow == segment.flow);
-        let Some(entry) = found else { return Answer::NotHere };
+        let Some(number) = self.find(&PackedFlow::new(&segment.flow), hash) else {
+            return Answer::NotHere;
+        };
+        let place = self.place(number);
+        let entry = &mut self.line[place];
+        if entry.expires <= now {
+            return Answer::NotHere;
+        }
         if segment.has(flags::RST) {
             // Heeding it would cut TIME-WAIT short (RFC 1337).
             return Answer::Ignore;
         }
         if segment.has(flags::SYN) && !segment.has(flags::ACK) && entry.is_before(segment) {
             let last = entry.sequence;
-            self.entries.remove(&hash);
+            self.forget(number);
             return Answer::Reopen(last);
         }
         if segment.sequence_len() == 0 && segment.sequence == entry.acknowledgement {
@@ -140,11 +164,7 @@ impl TimeWait {
             {
                 entry.timestamp = Some(tsval);
             }
-            let expires = now + DURATION;
-            if expires - entry.expires >= GRAIN && self.order.len() < 2 * MOST {
-                entry.expires = expires;
-                self.order.push_back((expires, hash));
-            }
+            (entry.expires, entry.standing) = (now + DURATION, Standing::Renewed);
         }
         let &mut Entry { sequence, acknowledgement, timestamp, .. } = entry;
         Answer::Acknowledge { sequence, acknowledgement, timestamp }
@@ -152,32 +172,174 @@ impl TimeWait {
 
     /// Whether the flow is in TIME-WAIT, so that its 4-tuple is not to be used again.
     pub fn contains(&self, now: Instant, flow: &Flow, hash: u64) -> bool {
-        self.entries.get(&hash).is_some_and(|entry| entry.flow == *flow && entry.expires > now)
+        let number = self.find(&PackedFlow::new(flow), hash);
+        number.is_some_and(|number| self.line[self.place(number)].expires > now)
     }
 
+    /// Takes out of the line what has been there for long enough, but few at a time.
     fn expire(&mut self, now: Instant) {
-        while let Some((expires, hash)) = self.order.pop_front_if(|(expires, _)| *expires <= now) {
-            self.forget(expires, hash);
+        for _ in 0..TAKEN_OUT {
+            let Some(&first) = self.line.front() else { return };
+            let is_due = first.expires <= now;
+            if first.standing == Standing::Waits && !is_due {
+                return;
+            }
+            self.take_first();
+            if first.standing == Standing::Renewed && !is_due {
+                self.push(Entry { standing: Standing::Waits, ..first });
+            }
         }
     }
 
-    fn forget(&mut self, expires: Instant, hash: u64) {
-        if self.entries.get(&hash).is_some_and(|entry| entry.expires == expires) {
-            self.entries.remove(&hash);
+    fn find(&self, flow: &PackedFlow, hash: u64) -> Option<u32> {
+        self.table.find(hash, |number| self.line[self.place(number)].flow == *flow)
+    }
+
+    /// Puts an entry at the end of the line, where there is room for it.
+    fn push(&mut self, entry: Entry) {
+        let number = (self.first + self.line.len() as u32) % NUMBERS;
+        if self.table.insert(entry.hash.into(), number) {
+            self.line.push_back(entry);
         }
+    }
+
+    /// Takes the first one out of the line and the table.
+    fn take_first(&mut self) {
+        let Some(entry) = self.line.pop_front() else { return };
+        if entry.standing != Standing::Gone {
+            self.table.remove(entry.hash, self.first);
+        }
+        self.first = (self.first + 1) % NUMBERS;
+    }
+
+    /// Takes one out of the table. It stays in the line until it is the first.
+    fn forget(&mut self, number: u32) {
+        let place = self.place(number);
+        let entry = &mut self.line[place];
+        entry.standing = Standing::Gone;
+        self.table.remove(entry.hash, number);
+    }
+
+    /// Where in the line the entry of a number is.
+    fn place(&self, number: u32) -> usize {
+        (number.wrapping_sub(self.first) % NUMBERS) as usize
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn flow(port: u16) -> Flow {
+        Flow { peer: ([10, 0, 0, 1], 80).into(), local: ([10, 0, 0, 2], port).into() }
+    }
+
+    fn segment(port: u16, flags: u8, sequence: u32) -> Segment<'static> {
+        Segment {
+            flow: flow(port),
+            packet: &[],
+            sequence,
+            acknowledgement: 0,
+            flags,
+            payload_len: 0,
+            timestamps: None,
+        }
+    }
+
+    fn second(number: u64) -> Instant {
+        Instant::from_millis(number * 1_000)
+    }
 
     #[test]
     fn a_flow_may_be_used_again_when_its_time_is_over_though_nothing_else_happens() {
-        let flow = Flow { peer: ([10, 0, 0, 1], 80).into(), local: ([10, 0, 0, 2], 50_000).into() };
-        let mut time_wait = TimeWait::default();
-        time_wait.add(Instant::ZERO, (flow, 7), (1, 1), None);
-        assert!(time_wait.contains(Instant::from_millis(59_999), &flow, 7));
-        assert!(!time_wait.contains(Instant::from_millis(60_000), &flow, 7));
+        let mut time_wait = TimeWait::new();
+        time_wait.add(Instant::ZERO, (flow(1), 7), (1, 1), None);
+        assert!(time_wait.contains(Instant::from_millis(59_999), &flow(1), 7));
+        assert!(!time_wait.contains(second(60), &flow(1), 7));
+    }
+
+    #[test]
+    fn however_many_are_over_at_once_few_are_taken_out_at_a_time_and_all_in_the_end() {
+        let mut time_wait = TimeWait::new();
+        let memory = time_wait.line.capacity();
+        for port in 0..50_000 {
+            time_wait.add(Instant::ZERO, (flow(port), port.into()), (1, 1), None);
+        }
+        for port in 0..50_000 {
+            let before = time_wait.line.len();
+            let answer = time_wait.answer(second(90), &segment(port, flags::ACK, 1), port.into());
+            assert_eq!(answer, Answer::NotHere);
+            assert!(before - time_wait.line.len() <= TAKEN_OUT);
+        }
+        assert_eq!((time_wait.line.len(), time_wait.table.len()), (0, 0));
+        assert_eq!(time_wait.line.capacity(), memory);
+    }
+
+    #[test]
+    fn beyond_the_most_the_oldest_end_early_and_nothing_is_moved() {
+        let mut time_wait = TimeWait::new();
+        let memory = time_wait.line.capacity();
+        for number in 0..MOST as u64 + 100 {
+            let one =
+                Flow { peer: ([10, 0, 0, 1], (number >> 16) as u16).into(), ..flow(number as u16) };
+            time_wait.add(Instant::ZERO, (one, number), (1, 1), None);
+        }
+        assert_eq!((time_wait.line.len(), time_wait.line.capacity()), (MOST, memory));
+        let old = Flow { peer: ([10, 0, 0, 1], 0).into(), ..flow(99) };
+        assert!(!time_wait.contains(Instant::ZERO, &old, 99));
+        let first = Flow { peer: ([10, 0, 0, 1], 0).into(), ..flow(100) };
+        assert!(time_wait.contains(Instant::ZERO, &first, 100));
+    }
+
+    proptest! {
+        /// The oracle is a list. Few hashes, so that some are of several flows.
+        #[test]
+        fn flows_wait_as_in_a_list(
+            steps in prop::collection::vec((0u8..4, 0u16..8, 0u64..30), 0..200),
+        ) {
+            let mut time_wait = TimeWait::new();
+            let mut model: Vec<(u16, Instant)> = Vec::new();
+            let mut now = Instant::ZERO;
+            for (what, port, seconds) in steps {
+                now += Duration::from_secs(seconds);
+                model.retain(|&(_, expires)| expires > now);
+                let hash = u64::from(port % 3);
+                let known = model.iter().position(|&(other, _)| other == port);
+                let answer = |time_wait: &mut TimeWait, flags, sequence| {
+                    time_wait.answer(now, &segment(port, flags, sequence), hash)
+                };
+                match what {
+                    0 => {
+                        time_wait.add(now, (flow(port), hash), (1, 100), None);
+                        model.retain(|&(other, _)| other != port);
+                        model.push((port, now + DURATION));
+                    }
+                    1 => {
+                        // The FIN again.
+                        let found = answer(&mut time_wait, flags::FIN | flags::ACK, 99);
+                        prop_assert_eq!(matches!(found, Answer::Acknowledge { .. }), known.is_some());
+                        if let Some(known) = known {
+                            model[known].1 = now + DURATION;
+                        }
+                    }
+                    2 => {
+                        let found = answer(&mut time_wait, flags::SYN, 1_000);
+                        prop_assert_eq!(found == Answer::Reopen(1), known.is_some());
+                        model.retain(|&(other, _)| other != port);
+                    }
+                    _ => {
+                        let found = answer(&mut time_wait, flags::RST, 0);
+                        prop_assert_eq!(found == Answer::Ignore, known.is_some());
+                    }
+                }
+                for port in 0..8 {
+                    let is_there = model.iter().any(|&(other, _)| other == port);
+                    let found = time_wait.contains(now, &flow(port), u64::from(port % 3));
+                    prop_assert_eq!(found, is_there);
+                }
+            }
+        }
     }
 }

@@ -6,10 +6,17 @@
 //! waits in the last bucket and is looked at again from there. A timer fires at most one tick late and,
 //! within 26 days, never early.
 //!
-//! Whoever has lost interest in a timer lets it fire, and ignores it; [`retain`](TimerWheel::retain) throws
+//! Whoever has lost interest in a timer lets it fire, and ignores it; [`sweep`](TimerWheel::sweep) throws
 //! such timers out when they have become many.
+//!
+//! Nothing here takes long. What is due, and what moves down a level when a bucket of it comes up, is taken in
+//! pieces; meanwhile the wheel's time stands still, so what is behind comes later but in order. A sweep looks
+//! at one chunk for each timer that is added. Memory for as many timers as there are to be is reserved at the
+//! start.
 
 use pagewire_driver::Instant;
+
+use crate::pages;
 
 const LEVELS: usize = 4;
 const BUCKETS: usize = 64;
@@ -22,6 +29,8 @@ const HORIZON: u64 = 1 << 31;
 const NONE: u32 = u32::MAX;
 /// Entries of a chunk: with them it is two cache lines.
 const CHUNK: usize = 15;
+/// What it takes to let a timer fire, whose connection is then looked at, in moves from list to list.
+pub const FIRING: usize = 8;
 
 /// A tick of the wheel, counted from the clock's origin.
 pub type Tick = u64;
@@ -41,10 +50,22 @@ struct Chunk {
     entries: [Entry; CHUNK],
 }
 
+impl Chunk {
+    fn entries(&self) -> &[Entry] {
+        &self.entries[..self.len as usize]
+    }
+}
+
 /// The timers of one core.
 pub struct TimerWheel {
     /// Ticks before this one have been expired.
     tick: Tick,
+    /// Levels of the present tick whose bucket has not come up yet: all of them between two ticks.
+    level: usize,
+    /// The list of chunks that were taken out of a bucket which has come up, or is swept.
+    rest: u32,
+    /// The bucket behind the one that was swept last, all levels counted through.
+    swept: usize,
     heads: [[u32; BUCKETS]; LEVELS],
     /// Which buckets of a level have timers.
     occupied: [u64; LEVELS],
@@ -55,13 +76,27 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
-    /// A wheel without timers whose time is `now`.
-    pub fn new(now: Instant) -> Self {
+    /// A wheel without timers whose time is `now`. Up to `most` timers never make it move its memory.
+    pub fn new(now: Instant, most: usize) -> Self {
+        // Of each list one chunk, and of what is taken out one, may be filled in part.
+        let chunks = most.div_ceil(CHUNK) + LEVELS * BUCKETS + 1;
+        Self::on(now, pages::reserve(chunks))
+    }
+
+    /// Has the memory of the first `timers` provided now.
+    pub fn populate(&self, timers: usize) {
+        pages::populate(&self.chunks, timers.div_ceil(CHUNK));
+    }
+
+    fn on(now: Instant, chunks: Vec<Chunk>) -> Self {
         Self {
             tick: now.nanos() >> TICK_BITS,
+            level: LEVELS,
+            rest: NONE,
+            swept: 0,
             heads: [[NONE; BUCKETS]; LEVELS],
             occupied: [0; LEVELS],
-            chunks: Vec::new(),
+            chunks,
             free: NONE,
             len: 0,
         }
@@ -76,7 +111,9 @@ impl TimerWheel {
     pub fn tick_for(&self, deadline: Instant) -> Tick {
         // Rounded up: never early.
         let tick = deadline.nanos().div_ceil(1 << TICK_BITS);
-        tick.clamp(self.tick, self.tick + HORIZON)
+        // To a tick under way nothing is added.
+        let first = self.tick + u64::from(self.level < LEVELS);
+        tick.clamp(first, self.tick + HORIZON)
     }
 
     /// Adds a timer for `slot` at a tick from [`tick_for`](Self::tick_for).
@@ -85,57 +122,95 @@ impl TimerWheel {
         self.insert(Entry { slot, tick: tick as u32 });
     }
 
-    /// Keeps only the timers for which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(u32, Tick) -> bool) {
-        for level in 0..LEVELS {
-            for bucket in 0..BUCKETS {
-                let mut rest = self.take(level, bucket);
-                while let Some((chunk, next)) = self.read(rest) {
-                    for entry in &chunk.entries[..chunk.len as usize] {
-                        if keep(entry.slot, self.full_tick(*entry)) {
-                            self.push(level, bucket, *entry);
-                        } else {
-                            self.len -= 1;
-                        }
-                    }
-                    rest = next;
-                }
+    /// Looks at a few timers, and throws those out of which `keep` does not say that they are wanted. Called
+    /// again and again it comes to all of them. Returns at how many it has looked.
+    pub fn sweep(&mut self, mut keep: impl FnMut(u32, Tick) -> bool) -> usize {
+        if self.level < LEVELS {
+            // What a tick has taken out comes first.
+            return 0;
+        }
+        if self.rest == NONE
+            && let Some((level, bucket)) = self.next_to_sweep()
+        {
+            self.rest = self.take(level, bucket);
+            self.swept = level * BUCKETS + bucket + 1;
+        }
+        let Some((chunk, next)) = self.read(self.rest) else { return 0 };
+        self.rest = next;
+        for entry in chunk.entries() {
+            if keep(entry.slot, self.full_tick(*entry)) {
+                self.insert(*entry);
+            } else {
+                self.len -= 1;
             }
         }
+        chunk.entries().len()
     }
 
     /// Forgets all timers and gives their memory back.
     pub fn give_back(&mut self) {
-        *self = Self { tick: self.tick, ..Self::new(Instant::ZERO) };
+        pages::give_back(&mut self.chunks);
+        *self =
+            Self { tick: self.tick, ..Self::on(Instant::ZERO, std::mem::take(&mut self.chunks)) };
     }
 
-    /// Takes out every timer whose deadline has passed and appends it to `expired`, in order.
-    pub fn expire(&mut self, now: Instant, expired: &mut Vec<(u32, Tick)>) {
+    /// Takes out timers whose deadline has passed and appends them to `expired`, in order: all of them, unless
+    /// that takes more than `most` moves of timers, by about a chunk. Then [`next`](Self::next) is not after
+    /// `now`.
+    pub fn expire(&mut self, now: Instant, mut most: usize, expired: &mut Vec<(u32, Tick)>) {
         let target = now.nanos() >> TICK_BITS;
-        while self.tick <= target {
-            // Skip to the next tick at which any level has something to do.
-            let next = self.next_tick().unwrap_or(u64::MAX);
-            if next > target {
-                self.tick = target + 1;
-                return;
+        loop {
+            while self.rest != NONE {
+                if most == 0 {
+                    return;
+                }
+                most = most.saturating_sub(self.handle_chunk(expired));
             }
-            self.tick = next;
-            self.cascade();
-            let mut rest = self.take(0, self.tick as usize % BUCKETS);
-            while let Some((chunk, next)) = self.read(rest) {
-                let entries = &chunk.entries[..chunk.len as usize];
-                expired.extend(entries.iter().map(|entry| (entry.slot, self.tick)));
-                self.len -= entries.len();
-                rest = next;
+            if self.level == 0 {
+                (self.tick, self.level) = (self.tick + 1, LEVELS);
             }
-            self.tick += 1;
+            if self.level == LEVELS {
+                // Skip to the next tick at which any level has something to do.
+                let next = self.next_tick().unwrap_or(u64::MAX);
+                if next > target {
+                    self.tick = self.tick.max(target + 1);
+                    return;
+                }
+                self.tick = next;
+            }
+            self.level -= 1;
+            let shift = self.level as u32 * BUCKET_BITS;
+            if self.tick & ((1 << shift) - 1) == 0 {
+                self.rest = self.take(self.level, (self.tick >> shift) as usize % BUCKETS);
+            }
         }
+    }
+
+    /// Puts the timers of a chunk that was taken out to where they belong: those of a tick under way are
+    /// expired. Returns what that takes.
+    fn handle_chunk(&mut self, expired: &mut Vec<(u32, Tick)>) -> usize {
+        let Some((chunk, next)) = self.read(self.rest) else { return 0 };
+        self.rest = next;
+        let mut moves = 0;
+        for entry in chunk.entries() {
+            if self.level < LEVELS && entry.tick == self.tick as u32 {
+                expired.push((entry.slot, self.tick));
+                self.len -= 1;
+                moves += FIRING;
+            } else {
+                self.insert(*entry);
+                moves += 1;
+            }
+        }
+        moves
     }
 
     /// When [`expire`](Self::expire) next has something to do: not after the first deadline, but
     /// possibly before it.
     pub fn next(&self) -> Option<Instant> {
-        self.next_tick().map(|tick| Instant::from_nanos(tick << TICK_BITS))
+        let is_under_way = self.level < LEVELS || self.rest != NONE;
+        let tick = if is_under_way { Some(self.tick) } else { self.next_tick() };
+        tick.map(|tick| Instant::from_nanos(tick << TICK_BITS))
     }
 
     fn full_tick(&self, entry: Entry) -> Tick {
@@ -201,20 +276,16 @@ impl TimerWheel {
         (0..LEVELS).filter_map(next).min()
     }
 
-    /// Moves the timers of every bucket that starts at the present tick to where they belong now.
-    fn cascade(&mut self) {
-        for level in (1..LEVELS).rev() {
-            let shift = level as u32 * BUCKET_BITS;
-            if self.tick & ((1 << shift) - 1) == 0 {
-                let mut rest = self.take(level, (self.tick >> shift) as usize % BUCKETS);
-                while let Some((chunk, next)) = self.read(rest) {
-                    for entry in &chunk.entries[..chunk.len as usize] {
-                        self.insert(*entry);
-                    }
-                    rest = next;
-                }
-            }
-        }
+    /// The first bucket with timers at or behind the place where the sweep has got to, and around.
+    fn next_to_sweep(&self) -> Option<(usize, usize)> {
+        let first = self.swept % (LEVELS * BUCKETS);
+        // The first level once more at the end, for the buckets before that place.
+        (0..=LEVELS).find_map(|step| {
+            let level = (first / BUCKETS + step) % LEVELS;
+            let from = if step == 0 { first % BUCKETS } else { 0 };
+            let left = self.occupied[level] >> from << from;
+            (left != 0).then(|| (level, left.trailing_zeros() as usize))
+        })
     }
 
     /// Empties a bucket and returns the head of what was its list.
@@ -240,7 +311,7 @@ mod tests {
 
     fn expire(wheel: &mut TimerWheel, nanos: u64) -> Vec<(u32, Tick)> {
         let mut expired = Vec::new();
-        wheel.expire(Instant::from_nanos(nanos), &mut expired);
+        wheel.expire(Instant::from_nanos(nanos), usize::MAX, &mut expired);
         assert!(expired.is_sorted_by_key(|&(_, tick)| tick));
         expired.sort_unstable();
         expired
@@ -248,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_timer_fires_once_and_within_a_tick() {
-        let mut wheel = TimerWheel::new(Instant::ZERO);
+        let mut wheel = TimerWheel::new(Instant::ZERO, 1_000);
         let tick = set(&mut wheel, 3, Instant::from_millis(100));
         assert!(expire(&mut wheel, 99_999_999).is_empty());
         assert_eq!(expire(&mut wheel, 100_000_000 + TICK), [(3, tick)]);
@@ -258,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_deadline_in_the_past_fires_at_the_next_tick() {
-        let mut wheel = TimerWheel::new(Instant::from_millis(5_000));
+        let mut wheel = TimerWheel::new(Instant::from_millis(5_000), 10);
         expire(&mut wheel, 5_000_000_000);
         let tick = set(&mut wheel, 0, Instant::ZERO);
         assert_eq!(expire(&mut wheel, 5_000_000_000 + TICK), [(0, tick)]);
@@ -266,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_deadline_beyond_the_wheel_still_fires_in_time() {
-        let mut wheel = TimerWheel::new(Instant::ZERO);
+        let mut wheel = TimerWheel::new(Instant::ZERO, 1_000);
         let deadline = (1u64 << (24 + TICK_BITS)) * 3 + 12_345 * TICK;
         set(&mut wheel, 7, Instant::from_nanos(deadline));
         assert!(expire(&mut wheel, deadline - 1).is_empty());
@@ -275,7 +346,7 @@ mod tests {
 
     #[test]
     fn memory_is_used_again() {
-        let mut wheel = TimerWheel::new(Instant::ZERO);
+        let mut wheel = TimerWheel::new(Instant::ZERO, 1_000);
         for round in 0..100u64 {
             for slot in 0..1_000 {
                 set(&mut wheel, slot, Instant::from_millis(round * 300 + u64::from(slot) / 4));
@@ -285,47 +356,118 @@ mod tests {
         assert!(wheel.chunks.len() < 500, "{}", wheel.chunks.len());
     }
 
+    /// All timers, in order.
+    fn all(wheel: &TimerWheel) -> Vec<(u32, Tick)> {
+        let mut all = Vec::new();
+        for mut list in wheel.heads.into_iter().flatten().chain([wheel.rest]) {
+            while let Some(chunk) = wheel.chunks.get(list as usize) {
+                all.extend(
+                    chunk.entries().iter().map(|entry| (entry.slot, wheel.full_tick(*entry))),
+                );
+                list = chunk.next;
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn however_many_timers_come_up_at_once_a_call_does_no_more_than_it_may() {
+        const TIMERS: u32 = 100_000;
+        const MOST: usize = 1_000;
+        let mut wheel = TimerWheel::new(Instant::ZERO, TIMERS as usize);
+        let memory = wheel.chunks.as_ptr();
+        for slot in 0..TIMERS {
+            set(&mut wheel, slot, Instant::from_millis(10_000 + u64::from(slot) % 2));
+        }
+        let now = Instant::from_millis(60_000);
+        let (mut expired, mut calls) = (Vec::new(), 0);
+        while wheel.next().is_some_and(|next| next <= now) {
+            let before = expired.len();
+            wheel.expire(now, MOST, &mut expired);
+            assert!(expired.len() - before <= MOST / FIRING + CHUNK);
+            calls += 1;
+            // What is added meanwhile comes in its turn.
+            set(&mut wheel, TIMERS, Instant::from_millis(70_000));
+        }
+        // Each moves twice and fires.
+        let work = TIMERS as usize * (FIRING + 2);
+        assert!((work / MOST / 2..work / MOST * 2).contains(&calls), "{calls}");
+        assert_eq!((expired.len(), wheel.len()), (TIMERS as usize, calls));
+        assert!(expired.is_sorted_by_key(|&(_, tick)| tick));
+        assert_eq!(wheel.chunks.as_ptr(), memory);
+    }
+
+    #[test]
+    fn a_sweep_looks_at_a_chunk_at_a_time_and_comes_to_all() {
+        const TIMERS: u32 = 10_000;
+        let mut wheel = TimerWheel::new(Instant::ZERO, TIMERS as usize);
+        let memory = wheel.chunks.as_ptr();
+        for slot in 0..TIMERS {
+            set(&mut wheel, slot, Instant::from_millis(u64::from(slot) * 7));
+        }
+        let mut looked = 0;
+        while looked < TIMERS as usize {
+            let now = wheel.sweep(|slot, _| slot % 10 == 0);
+            assert!((1..=CHUNK).contains(&now));
+            looked += now;
+        }
+        assert_eq!(wheel.len(), TIMERS as usize / 10);
+        assert_eq!(expire(&mut wheel, 100_000_000_000).len(), TIMERS as usize / 10);
+        assert_eq!(wheel.chunks.as_ptr(), memory);
+    }
+
     proptest! {
-        /// The oracle is a list.
+        /// The oracle is a list. Some calls may not do all that is due.
         #[test]
         fn timers_fire_as_from_a_list(
             steps in prop::collection::vec((0u32..12, 0u32..44, 0u64..64, 0u8..4), 1..300),
+            few in 1usize..40,
         ) {
-            let mut wheel = TimerWheel::new(Instant::ZERO);
+            let mut wheel = TimerWheel::new(Instant::ZERO, 1_000);
             let mut model: Vec<(u32, Tick, u64)> = Vec::new();
-            let mut now = 0u64;
+            let (mut now, mut last) = (0u64, 0);
             for (slot, scale, factor, what) in steps {
                 if what == 0 {
-                    wheel.retain(|other, _| other != slot);
-                    model.retain(|&(other, ..)| other != slot);
+                    // Anybody in the way of a sweep, and all of them once.
+                    let (mut looked, goal) = (0, 2 * wheel.len());
+                    wheel.sweep(|other, _| other != slot);
+                    while wheel.level == LEVELS && looked < goal && wheel.len() > 0 {
+                        looked += wheel.sweep(|other, _| other != slot);
+                    }
+                    if wheel.level == LEVELS {
+                        model.retain(|&(other, ..)| other != slot);
+                    }
                 } else {
                     let deadline = now + (factor << scale);
                     let tick = set(&mut wheel, slot, Instant::from_nanos(deadline));
                     model.push((slot, tick, deadline));
                 }
-                let mut known = Vec::new();
-                wheel.retain(|slot, tick| {
-                    known.push((slot, tick));
-                    true
-                });
-                known.sort_unstable();
                 let mut expected: Vec<_> = model.iter().map(|&(slot, tick, _)| (slot, tick)).collect();
                 expected.sort_unstable();
-                prop_assert_eq!(known, expected);
+                prop_assert_eq!(all(&wheel), expected);
                 let first = model.iter().map(|&(.., deadline)| deadline).min();
                 if let (Some(next), Some(first)) = (wheel.next(), first) {
                     prop_assert!(next.nanos() <= first.max(now) + TICK);
                 }
-                prop_assert_eq!(wheel.next().is_some(), !model.is_empty());
+                prop_assert!(wheel.next().is_some() || model.is_empty());
                 prop_assert_eq!(wheel.len(), model.len());
                 now += factor << (scale / 2 + 8);
-                for (slot, tick) in expire(&mut wheel, now) {
+                let most = if slot % 2 == 0 { few } else { usize::MAX };
+                let mut expired = Vec::new();
+                wheel.expire(Instant::from_nanos(now), most, &mut expired);
+                prop_assert!(expired.len() <= most / FIRING + CHUNK || most == usize::MAX);
+                for (slot, tick) in expired {
+                    prop_assert!(tick >= last, "in order");
+                    last = tick;
                     let found = model.iter().position(|timer| (timer.0, timer.1) == (slot, tick));
                     let found = found.map(|index| model.swap_remove(index));
                     prop_assert!(found.is_some_and(|(.., deadline)| deadline <= now), "never early");
                 }
-                for &(.., deadline) in &model {
-                    prop_assert!(deadline + 2 * TICK > now, "never more than a tick late");
+                if most == usize::MAX {
+                    for &(.., deadline) in &model {
+                        prop_assert!(deadline + 2 * TICK > now, "never more than a tick late");
+                    }
                 }
             }
         }

@@ -15,7 +15,7 @@ use super::{
     connection::{Moment, NEVER},
     recovery::Expired,
     smoltcp_time,
-    timer_wheel::Tick,
+    timer_wheel::{FIRING, Tick},
 };
 use crate::{CloseReason, prefetch::prefetch};
 
@@ -23,17 +23,27 @@ use crate::{CloseReason, prefetch::prefetch};
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(10);
 /// Timers of the wheel for each slot, beyond which those that are to be ignored are thrown out.
 const MOST_TIMERS: usize = 4;
+/// How many connections are looked at in one turn because of their timers; more wait for the next.
+const LOOKED_AT: usize = 256;
 /// How far ahead of the timer at hand connections are fetched.
 const AHEAD: usize = 8;
+
+/// Timers of the wheel for so many slots beyond which it is swept. While it is, it gains no more than one for
+/// each chunk that is looked at.
+pub const fn most_timers(slots: usize) -> usize {
+    MOST_TIMERS * (slots + 64)
+}
 
 impl<P: Port> UserStack<P> {
     /// Lets connections whose timer has run out send, or gives them up.
     pub(super) fn expire_timers(&mut self, now: Instant) {
         let mut expired = std::mem::take(&mut self.expired);
-        self.wheel.expire(now, &mut expired);
+        self.wheel.expire(now, LOOKED_AT * FIRING, &mut expired);
         for step in 0..expired.len() + AHEAD {
-            if let Some(&(slot, _)) = expired.get(step) {
-                prefetch(&self.connections[slot as usize]);
+            if let Some(&(slot, _)) = expired.get(step)
+                && let Some(connection) = self.connections.get(slot as usize)
+            {
+                prefetch(connection);
             }
             if let Some(&timer) = step.checked_sub(AHEAD).and_then(|step| expired.get(step)) {
                 self.timer_ran_out(now, timer);
@@ -45,7 +55,8 @@ impl<P: Port> UserStack<P> {
 
     fn timer_ran_out(&mut self, now: Instant, (slot, tick): (u32, Tick)) {
         let is_pressed = self.is_pressed();
-        let connection = &mut self.connections[slot as usize];
+        // A slot that was given back may have left timers.
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         let [first, second] = connection.armed;
         if tick != first {
             return;
@@ -101,9 +112,12 @@ impl<P: Port> UserStack<P> {
         }
         connection.armed = [tick, first];
         self.wheel.add(slot, tick);
-        if self.wheel.len() > MOST_TIMERS * (self.connections.len() + 64) {
+        if self.wheel.len() > most_timers(self.connections.len()) {
             let connections = &self.connections;
-            self.wheel.retain(|slot, tick| connections[slot as usize].armed.contains(&tick));
+            self.wheel.sweep(|slot, tick| {
+                let connection = connections.get(slot as usize);
+                connection.is_some_and(|connection| connection.armed.contains(&tick))
+            });
         }
     }
 

@@ -158,7 +158,7 @@ impl<P: Port> Transport for UserStack<P> {
     fn wait(&mut self, now: Instant, deadline: Option<Instant>) {
         let has_work =
             !self.ready.is_empty() || !self.unanswered.is_empty() || !self.events.is_empty();
-        if has_work || self.back_pressure {
+        if has_work || self.back_pressure || self.is_giving_back() {
             return;
         }
         let disk = self.residency.deadline(now);

@@ -195,6 +195,24 @@ fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[test]
+fn deadlines_of_many_connections_take_turns() {
+    let mut fixture = Fixture::new();
+    for slot in 10..1_010 {
+        fixture.open(ConnectionId { slot, generation: 1 });
+    }
+    // A core that was held up: the time of all is long over.
+    fixture.now += Duration::from_mins(2);
+    let (mut turns, mut before) = (0, 0);
+    while before < 1_001 {
+        fixture.turn();
+        let closed = fixture.count(Counter::IdleTimeouts);
+        assert!((1..=MOST_DUE as u64).contains(&(closed - before)), "{closed}");
+        (turns, before) = (turns + 1, closed);
+    }
+    assert!(turns >= 1_001 / MOST_DUE, "{turns}");
+}
+
+#[test]
 fn a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
     let mut fixture = Fixture::new();
     fixture.receive(GET);
