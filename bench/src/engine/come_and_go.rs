@@ -12,6 +12,7 @@ pub fn measure(count: usize) -> Result<Vec<Figure>, EngineError> {
     let mut load = plain_load(count)?;
     // What the clients need, and what the stack has for any number of connections.
     load.close()?;
+    load.rest();
     let before = resident_bytes()?;
     let (mut most, mut left) = (0, 0);
     for _ in 0..2 {
@@ -19,6 +20,7 @@ pub fn measure(count: usize) -> Result<Vec<Figure>, EngineError> {
         load.warm_up()?;
         most = most.max(resident_bytes()?.saturating_sub(before));
         load.close()?;
+        load.rest();
         left = left.max(resident_bytes()?.saturating_sub(before));
     }
     let figure = |what: &str, bytes: usize| {

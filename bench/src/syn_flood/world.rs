@@ -361,7 +361,8 @@ fn configuration(
     Ok(UserConfig {
         addresses: addresses.iter().map(served).collect::<io::Result<_>>()?,
         listen,
-        limits: UserLimits { connections: 16_384, ..UserLimits::default() },
+        // As the product has it.
+        limits: UserLimits { connections: 16_384, prepared: 8_192, ..UserLimits::default() },
         mesh: Mesh::new(1).remove(0),
         disk: disk.clone(),
         network: has_router.then_some(view),
