@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<(), EngineError> {
         table.add("come and go", || come_and_go::measure(count))?;
     }
     for is_ipv6 in [false, true] {
-        table.add("bulk", || bulk::measure(is_ipv6, time))?;
+        table.add("bulk", || bulk::measure(is_ipv6, time, bulk::FILE))?;
     }
     table.add("sender", || Ok(sender::measure(time)))?;
     options.common.write(&table.figures)?;
@@ -158,7 +158,7 @@ mod tests {
         let figures = sender::measure(time);
         assert!(figures.iter().all(|figure| figure.value > 0.0), "{figures:?}");
         for flag in [false, true] {
-            let figures = [opening::measure(flag, time), bulk::measure(flag, time)];
+            let figures = [opening::measure(flag, time), bulk::measure(flag, time, 16 << 20)];
             let figures: Vec<_> = figures.into_iter().flat_map(Result::unwrap).collect();
             assert!(figures.iter().all(|figure| figure.value > 0.0), "{figures:?}");
         }

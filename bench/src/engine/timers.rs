@@ -4,10 +4,15 @@
 //! Every connection has an answer outstanding that its client never acknowledges, so that its timers run
 //! out again and again. Time goes on a millisecond at a time, and every stack has its turn each
 //! millisecond, whether something is due or not: what those turns cost is shared out to the timers.
+//!
+//! What a timer leads to is out of the caches either way. Where many run out in one turn the waits overlap, and
+//! where few do they cannot. How much that makes is shown by going through bare memory in the same order, as much
+//! of it for each stack and each timer, with nothing done there.
 
 use std::time::Duration;
 
 use pagewire_driver::{BURST, Instant};
+use pagewire_stack::prefetch;
 
 use super::{
     EngineError,
@@ -26,23 +31,83 @@ const SPREAD_MS: usize = 1_000;
 /// Milliseconds within which every timer must have run out.
 const PATIENCE_MS: usize = 5_000;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// Lines that a turn touches of its stack's own.
+const OF_STACK: usize = 64;
+/// Lines of a connection, and of what it leads to: the answer, what is known of it in flight, the wheel's entry.
+const OF_CONNECTION: usize = 7;
+const LED_TO: usize = 9;
+/// How far ahead of the timer at hand a stack fetches connections.
+const AHEAD: usize = 8;
+
 /// Measures `timers` timers on each of these numbers of stacks.
 pub fn measure(counts: &[usize], timers: usize) -> Result<Vec<Figure>, EngineError> {
-    let mut figures = Vec::new();
+    let (mut figures, mut costs) = (Vec::new(), Vec::new());
     for &count in counts {
-        let (busy, seen) = measure_one(count, timers / count)?;
-        let name = format!("engine/timers/{count} stacks of {}/time", timers / count);
-        let value = busy.as_secs_f64() * 1e9 / seen as f64;
-        figures.push(Figure { name, value, unit: "ns/timer" });
+        let each = timers / count;
+        let (busy, seen) = measure_one(count, each)?;
+        let time = busy.as_secs_f64() * 1e9 / seen as f64;
+        let memory = bare_memory(count, each).as_secs_f64() * 1e9 / (count * each) as f64;
+        costs.push((time, memory));
+        for (what, value) in [("time", time), ("the same memory alone", memory)] {
+            let name = format!("engine/timers/{count} stacks of {each}/{what}");
+            figures.push(Figure { name, value, unit: "ns/timer" });
+        }
     }
-    if let [first, .., last] = &figures[..] {
-        let name = "engine/timers/most stacks over one".to_owned();
-        figures.push(Figure { name, value: last.value / first.value, unit: "ratio" });
+    if let [(first, first_memory), .., (last, last_memory)] = costs[..] {
+        let ratio = |what: &str, value| {
+            let name = format!("engine/timers/most stacks over one{what}");
+            Figure { name, value, unit: "ratio" }
+        };
+        figures.push(ratio("", last / first));
+        figures.push(ratio(", the same memory alone", last_memory / first_memory));
+        let net = (last - last_memory) / (first - first_memory);
+        figures.push(ratio(", without what the memory takes", net));
     }
     Ok(figures)
 }
 
-/// Lets each timer run out once. Returns what that took, and how many ran out.
+/// Goes once through memory as timers do of `count` stacks with `timers` each. Returns what that took.
+fn bare_memory(count: usize, timers: usize) -> Duration {
+    type Line = [u64; LINE / size_of::<u64>()];
+    fn touch(lines: &mut [Line]) {
+        for line in lines {
+            line[0] += 1;
+        }
+    }
+    let mut own = vec![[Line::default(); OF_STACK]; count];
+    let mut connections = vec![[Line::default(); OF_CONNECTION]; count * timers];
+    let mut led_to = vec![[Line::default(); LED_TO]; count * timers];
+    // So that it is there.
+    touch(own.as_flattened_mut());
+    touch(connections.as_flattened_mut());
+    touch(led_to.as_flattened_mut());
+    let start = Stopwatch::start();
+    for millisecond in 0..SPREAD_MS {
+        for (stack, own) in own.iter_mut().enumerate() {
+            touch(own);
+            let due = (millisecond..timers).step_by(SPREAD_MS).map(|timer| stack * timers + timer);
+            let mut ahead = due.clone();
+            for timer in ahead.by_ref().take(AHEAD) {
+                prefetch(&connections[timer]);
+            }
+            for timer in due {
+                if let Some(next) = ahead.next() {
+                    prefetch(&connections[next]);
+                }
+                touch(&mut connections[timer]);
+                touch(&mut led_to[timer]);
+            }
+        }
+    }
+    let elapsed = start.elapsed();
+    std::hint::black_box((own, connections, led_to));
+    elapsed
+}
+
+/// Lets each timer run out twice: at first what a connection needs for that is put in place, which takes longer
+/// than the timer. Returns what the second time took, and how many ran out.
 fn measure_one(count: usize, timers: usize) -> Result<(Duration, u64), EngineError> {
     let mut stacks: Vec<(Answers, Clients)> = Vec::with_capacity(count);
     let mut now = Instant::from_millis(1);
@@ -68,26 +133,36 @@ fn measure_one(count: usize, timers: usize) -> Result<(Duration, u64), EngineErr
         }
         now += Duration::from_millis(1);
     }
+    run_out(&mut stacks, timers, &mut now)?;
+    run_out(&mut stacks, timers, &mut now)
+}
+
+/// Goes on until as many timers have run out as there are. Returns what that took, and how many did.
+fn run_out(
+    stacks: &mut [(Answers, Clients)],
+    timers: usize,
+    now: &mut Instant,
+) -> Result<(Duration, u64), EngineError> {
     let expired = |stacks: &[(Answers, Clients)]| -> u64 {
         stacks.iter().map(|(app, _)| app.stack().counters().timers).sum()
     };
-    let before = expired(&stacks);
+    let before = expired(stacks);
     let turns = (LINK * SPREAD_MS / timers).clamp(1, 20);
     let mut busy = Duration::ZERO;
     for _ in 0..PATIENCE_MS / turns {
         let start = Stopwatch::start();
         for _ in 0..turns {
-            for (app, _) in &mut stacks {
-                app.turn(now);
+            for (app, _) in &mut *stacks {
+                app.turn(*now);
             }
-            now += Duration::from_millis(1);
+            *now += Duration::from_millis(1);
         }
         busy += start.elapsed();
-        for (_, clients) in &mut stacks {
-            clients.collect(now);
+        for (_, clients) in &mut *stacks {
+            clients.collect(*now);
         }
-        let seen = expired(&stacks) - before;
-        if seen >= (count * timers) as u64 {
+        let seen = expired(stacks) - before;
+        if seen >= (stacks.len() * timers) as u64 {
             return Ok((busy, seen));
         }
     }
