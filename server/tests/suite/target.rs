@@ -228,6 +228,10 @@ fn prepare(root: &Path) {
     write("no index/file", b"x");
     write(".hidden", b"secret");
     write(".git/config", b"secret");
+    write("dir/.hidden", b"secret");
+    write("dir/.git/config", b"secret");
+    write("dir/.well-known/x", b"secret");
+    write(".well-known/.hidden", b"secret");
     write(".well-known/security.txt", b"Contact: x\n");
     write("large.bin", &pattern(LARGE));
     for size in [1, 1_447, 1_448, 1_449, 4_096, 16_384, 16_385, 65_535, 65_536, 100_000] {

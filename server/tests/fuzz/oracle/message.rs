@@ -182,7 +182,17 @@ pub fn build(input: &[u8]) -> Vec<u8> {
     text += choices.one(&["", "", "", "", "\r\n", "\r\n\r\n", "\n"]);
     text += choices.one(&["GET", "GET", "HEAD", "POST", "OPTIONS", "BREW", "get", "", "G@T"]);
     text += choices.one(&[" ", " ", " ", " ", " ", "  ", "\t"]);
-    text += choices.one(&["/", "/a.html?b=c", "/%2e%2e/", "/a%20b", "*", "http://b/x", "/#", "a"]);
+    text += choices.one(&[
+        "/",
+        "/a.html?b=c",
+        "/a?b?c",
+        "/%2e%2e/",
+        "/a%20b",
+        "*",
+        "http://b/x",
+        "/#",
+        "a",
+    ]);
     text += choices.one(&[
         " HTTP/1.1",
         " HTTP/1.1",
@@ -258,6 +268,8 @@ const CONTENTS: &[&str] = &[
     "A\r\n0123456789\r\n0\r\n\r\n",
     "5\r\nhell",
     "5\r\nhello0\r\n\r\n",
+    "5\r\nhelloXX0\r\n\r\n",
+    "5\r\nhello\n\r0\r\n\r\n",
     "5\r\nhello\r\n0\r\n",
     "5 \r\nhello\r\n0\r\n\r\n",
     "0x5\r\nhello\r\n0\r\n\r\n",

@@ -29,6 +29,15 @@ pub fn key(path: &[u8]) -> Result<Vec<u8>, u16> {
     Ok(key)
 }
 
+/// Whether a name on the way to `key` begins with a dot, `.well-known` at the top not counted.
+pub fn is_hidden(key: &[u8]) -> bool {
+    let key = match key.strip_prefix(b".well-known") {
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+        _ => key,
+    };
+    [b"/", key].concat().windows(2).any(|pair| pair == b"/.")
+}
+
 /// A name without its escapes; nothing if one is malformed.
 fn decode(name: &[u8]) -> Option<Vec<u8>> {
     let mut pieces = name.split(|&byte| byte == b'%');

@@ -51,6 +51,8 @@ pub const CASES: &[Case] = &[
     ("9112 §7.1.1", Raw("GET /letters.txt HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;a=b;c=\"d\"\r\nx\r\n0;e\r\n\r\n"), 200, &[], LETTERS, GoesOn),
     ("9112 §7.1.2", Raw("GET /letters.txt HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\nX: y\r\n\r\n"), 200, &[], LETTERS, GoesOn),
     ("9110 §6.5.1", Raw("GET /letters.txt HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\nHost: b\r\n\r\n"), 200, &[], LETTERS, GoesOn),
+    ("9112 §7.1", Raw("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcXX0\r\n\r\n"), 400, &[], "400", Ends),
+    ("9112 §7.1", Raw("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\n\r0\r\n\r\n"), 400, &[], "400", Ends),
     ("9112 §7.1", Raw("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"), 400, &[], "400", Ends),
     ("9112 §7.1", Raw("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\r\n"), 400, &[], "400", Ends),
     ("9112 §7.1", Raw("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n"), 400, &[], "400", Ends),

@@ -41,6 +41,8 @@ pub const CASES: &[Case] = &[
     ("9110 §17.3", Get("/.git/config", ""), 404, &[], "404", GoesOn),
     ("9110 §17.3", Get("/.git/", ""), 404, &[], "404", GoesOn),
     ("9110 §17.3", Get("/.git", ""), 404, &[], "404", GoesOn),
+    ("9110 §17.3", Get("/dir/.hidden", ""), 404, &[], "404", GoesOn),
+    ("9110 §17.3", Get("/dir/.git/config", ""), 404, &[], "404", GoesOn),
     ("9110 §17.3", Get("/dir/.well-known/x", ""), 404, &[], "404", GoesOn),
     // Out of the root.
     ("9110 §17.3", Get("/link", ""), 200, &[], LETTERS, GoesOn),
