@@ -163,7 +163,8 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--line:#8883;--dim:#777}\
+:root{color-scheme:light dark;--line:#8883;--dim:#666}\
+@media(prefers-color-scheme:dark){:root{--dim:#999}}\
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere}\
 table{border-collapse:collapse;width:100%}\

@@ -87,6 +87,15 @@ impl Chromium {
         }
     }
 
+    /// Shows pages as on a screen of that width, on a phone or not, in `light` or `dark`.
+    pub fn pretend(&mut self, width: u32, is_phone: bool, scheme: &str) {
+        let screen =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": is_phone });
+        self.call("Emulation.setDeviceMetricsOverride", &screen);
+        let scheme = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.call("Emulation.setEmulatedMedia", &json!({ "features": [scheme] }));
+    }
+
     /// A picture of the page, as PNG in base 64.
     pub fn picture(&mut self) -> String {
         let answer = self.call("Page.captureScreenshot", &json!({ "format": "png" }));

@@ -75,7 +75,10 @@ fn prepare(root: &Path, video: &[u8]) {
     let packed = Command::new("gzip").arg("--keep").arg(root.join("style.css")).status();
     assert!(packed.unwrap().success());
     fs::create_dir(root.join("files")).unwrap();
-    for (name, len) in [("a <b>.txt", 10), ("notes 2.md", 4_000), ("notes 10.md", 70_000_000)] {
+    let long = long_name();
+    for (name, len) in
+        [("a <b>.txt", 10), ("notes 2.md", 4_000), ("notes 10.md", 70_000_000), (&long, 1 << 40)]
+    {
         fs::File::create(root.join("files").join(name)).unwrap().set_len(len).unwrap();
     }
     fs::create_dir(root.join("files/sub directory")).unwrap();
@@ -126,14 +129,31 @@ fn look(browser: &mut Chromium, pictures: Option<&Path>, transport: &str) {
     keep(browser, pictures, &format!("{transport}-page"));
     browser.visit(&format!("{SITE}/files/"));
     let rows = browser.evaluate("[...document.querySelectorAll('td a')].map(a => a.textContent)");
-    let names = ["../", "sub directory/", "a <b>.txt", "notes 2.md", "notes 10.md"];
+    let long = long_name();
+    let names = ["../", "sub directory/", "a <b>.txt", "notes 2.md", "notes 10.md", &long];
     assert_eq!(rows, serde_json::json!(names));
     keep(browser, pictures, &format!("{transport}-listing"));
+    browser.pretend(390, true, "dark");
+    let shown = browser.evaluate(
+        "({ text: getComputedStyle(document.body).color,
+            fits: document.documentElement.scrollWidth <= innerWidth })",
+    );
+    assert_eq!(shown, serde_json::json!({ "text": "rgb(255, 255, 255)", "fits": true }));
+    keep(browser, pictures, &format!("{transport}-listing-phone-dark"));
+    browser.pretend(900, false, "light");
+    browser.visit(&format!("{SITE}/nothing"));
+    let text = browser.evaluate("document.body.innerText");
+    assert!(text.as_str().is_some_and(|text| text.starts_with("404: ")), "{text}");
+    keep(browser, pictures, &format!("{transport}-error"));
+}
+
+fn long_name() -> String {
+    format!("{}.txt", "what-a-long-name_".repeat(9))
 }
 
 fn keep(browser: &mut Chromium, pictures: Option<&Path>, name: &str) {
     let picture = browser.picture();
-    assert!(picture.len() > 5_000, "an empty picture");
+    assert!(picture.len() > 3_000, "an empty picture");
     if let Some(directory) = pictures {
         fs::write(directory.join(format!("{name}.png.base64")), picture).unwrap();
     }
