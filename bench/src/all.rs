@@ -46,7 +46,7 @@ const STEPS: [Step; 11] = [
     Step { name: "engine", full: Some((&[], 180)), quick: Some((&["--quick"], 45)) },
     Step { name: "http", full: Some((&[], 40)), quick: Some((&["--quick"], 15)) },
     Step { name: "syscalls", full: Some((&[], 180)), quick: Some((&["--quick"], 45)) },
-    Step { name: "cold", full: Some((&[], 300)), quick: Some((&["--quick"], 90)) },
+    Step { name: "cold", full: Some((&[], 420)), quick: Some((&["--quick"], 110)) },
     Step { name: "compare", full: Some((&[], 1_260)), quick: Some((&["--quick"], 160)) },
     Step { name: "clients", full: Some((&[], 150)), quick: Some((&["--quick"], 30)) },
     Step { name: "emulator", full: Some((&[], 40)), quick: Some((&["--quick"], 20)) },

@@ -75,12 +75,12 @@ impl Trial {
 
 /// The lab and the files.
 pub struct Stage {
-    lab: Lab,
-    server: End,
-    client: End,
-    folder: TempDir,
+    pub(super) lab: Lab,
+    pub(super) server: End,
+    pub(super) client: End,
+    pub(super) folder: TempDir,
     time: Duration,
-    interrupted: Arc<AtomicBool>,
+    pub(super) interrupted: Arc<AtomicBool>,
 }
 
 impl Stage {
@@ -135,7 +135,7 @@ impl Stage {
         )
     }
 
-    fn served(&self) -> PathBuf {
+    pub(super) fn served(&self) -> PathBuf {
         self.folder.path().join("served")
     }
 
@@ -241,7 +241,7 @@ fn major_faults(process: u32, subject: Subject) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ends;
+    use crate::{cold::transfer::Large, ends};
 
     #[test]
     fn a_cold_set_does_not_stop_the_cores() {
@@ -260,6 +260,13 @@ mod tests {
             // Latencies of a debug build on a shared machine prove nothing; that cores hardly waited does.
             // One that does waits once a file or more.
             assert!(trial.faults * 4 <= trial.cold_requests, "{trial:?}");
+        }
+        let large = Large { bytes: 64 << 20, time: Duration::from_secs(20) };
+        stage.prepare(large).unwrap();
+        for subject in [Subject::Kernel, Subject::User] {
+            let transfer = stage.transfer(subject, large).unwrap();
+            eprintln!("{transfer:?}");
+            assert!(transfer.reached() > 0.0 && transfer.reached().is_finite(), "{transfer:?}");
         }
     }
 }
