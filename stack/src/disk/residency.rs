@@ -13,9 +13,9 @@
 //!   space, for which helpers that map what they read may have to be waited for. So a core looks at whole
 //!   windows only while helpers have nothing to do.
 //! - Where windows have to be read, others are about to lose their memory; with little of it and a quick disk
-//!   that does not take a second. For a second after such a window, and for longer after one in use was found
-//!   to have lost pages, only what was seen a moment ago is trusted: a core looks at the pages that it is about
-//!   to send, which are few.
+//!   that does not take a second. While somebody waits for a window, for a second after one was read, and for
+//!   longer after one in use was found to have lost pages, only what was seen a moment ago is trusted: a core
+//!   looks at the pages that it is about to send, which are few.
 //! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`), and
 //!   more of them ahead of need ([`read_ahead`](super::read_ahead)). A cut file is found by the helper as
 //!   EFAULT, never as a signal.
@@ -194,6 +194,8 @@ pub(crate) struct Residency {
     ready: VecDeque<Completion>,
     /// Direct-mapped: which windows were seen to be resident, and when.
     remembered: Vec<(Key, Instant)>,
+    /// How many somebody waits for.
+    awaited: usize,
     /// Until when only what is seen is trusted.
     careful_until: Instant,
     /// What connections have seen last, by their slots.
@@ -217,6 +219,7 @@ impl Residency {
             wanted_ahead: 0,
             ready: VecDeque::new(),
             remembered: vec![(Key::default(), Instant::ZERO); REMEMBERED],
+            awaited: 0,
             careful_until: Instant::ZERO,
             looks: vec![Look { serial: 0, range: 0..0, at: Instant::ZERO }; LOOKS],
             read_ahead: ReadAhead::new(),
@@ -246,7 +249,6 @@ impl Residency {
             None => Arrival::Missing,
         };
         if resident.is_none() {
-            self.be_careful(now + CAREFUL_AFTER_MISS);
             self.want(key, object, Why::Needed(id));
         }
         if key.range(object).end < bytes.end {
@@ -265,7 +267,7 @@ impl Residency {
     ) -> Option<u64> {
         let key = Key::of(object, start);
         let end = key.range(object).end;
-        if now >= self.careful_until || !self.page_map.is_complete() {
+        if !self.is_careful(now) || !self.page_map.is_complete() {
             return self.is_resident(now, key, object).then_some(end);
         }
         if let Some(age) = self.seen(now, key) {
@@ -282,6 +284,11 @@ impl Residency {
             *look = Look { serial: key.serial, range, at: now };
         }
         end
+    }
+
+    /// Whether only what is seen is trusted: what somebody waits for may have to be read.
+    fn is_careful(&self, now: Instant) -> bool {
+        self.awaited > 0 || now < self.careful_until
     }
 
     fn be_careful(&mut self, until: Instant) {
@@ -321,11 +328,14 @@ impl Residency {
             self.in_flight -= 1;
             let Some(Wanted { why, waiting, .. }) = self.wanted.remove(&key) else { continue };
             self.wanted_ahead -= usize::from(why == Why::Ahead);
+            self.awaited -= usize::from(!waiting.is_empty());
             match result {
                 Ok(found) => {
                     if found == Found::Absent && self.seen(now, key).is_some() {
                         self.counters.lost += 1;
                         self.be_careful(now + CAREFUL_AFTER_LOSS);
+                    } else if found == Found::Absent {
+                        self.be_careful(now + CAREFUL_AFTER_MISS);
                     }
                     self.remembered[place(key)] = (key, now);
                 }
@@ -364,7 +374,7 @@ impl Residency {
             self.renew(key, object, age);
             return true;
         }
-        if !self.pool.is_idle() || now < self.careful_until {
+        if !self.pool.is_idle() || self.is_careful(now) {
             return false;
         }
         self.counters.looked_up += 1;
@@ -387,6 +397,7 @@ impl Residency {
         match (self.wanted.entry(key), why) {
             (hash_map::Entry::Occupied(mut entry), Why::Needed(id)) => {
                 let waiting = &mut entry.get_mut().waiting;
+                self.awaited += usize::from(waiting.is_empty());
                 // A connection asks once before it is answered, as a rule. Others may be many: not all of
                 // them are gone through.
                 if !waiting.iter().rev().take(LATEST).any(|other| *other == id) {
@@ -403,6 +414,7 @@ impl Residency {
                 match why {
                     Why::Needed(id) => {
                         waiting.push(id);
+                        self.awaited += 1;
                         self.counters.waited += 1;
                         self.needed.push_back(key);
                     }

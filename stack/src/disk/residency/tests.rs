@@ -129,6 +129,29 @@ fn after_a_window_in_use_has_lost_pages_only_what_is_seen_is_trusted() {
 }
 
 #[test]
+fn a_wait_for_what_was_in_memory_all_along_leaves_no_care_behind() {
+    let (_file, object) = object_of(100_000);
+    let pool = DiskPool::start(1, 8).unwrap();
+    let (mut residency, waker) = residency_after_a_read(&pool, &object);
+    let ask = |residency: &mut Residency, now| {
+        residency.request(Instant::from_millis(now), ID, &object, 0..100_000)
+    };
+    let (release, held) = bounded::<()>(0);
+    let busy = move || assert!(held.recv().is_err());
+    pool.submit(Box::new(busy)).unwrap();
+    // Trusted no longer, and not looked at while helpers are busy.
+    assert_eq!(ask(&mut residency, 5_000), Answer::Pending);
+    assert!(residency.is_careful(second(5)));
+    drop(release);
+    completion(&mut residency, &waker, second(5)).result.unwrap();
+    settle(&mut residency, &pool, second(5));
+    assert!(!residency.is_careful(second(5)));
+    assert_eq!(ask(&mut residency, 5_010), Answer::Resident { end: 100_000 });
+    // The one look is that before the read.
+    assert_eq!((residency.counters().looked_up, residency.counters().waited), (1, 2));
+}
+
+#[test]
 fn while_windows_have_to_be_read_few_pages_are_looked_at_at_once() {
     let (_file, object) = object_of(1 << 20);
     let pool = DiskPool::start(1, 8).unwrap();
