@@ -13,9 +13,9 @@
 //!   space, for which helpers that map what they read may have to be waited for. So a core looks at whole
 //!   windows only while helpers have nothing to do.
 //! - Where windows have to be read, others are about to lose their memory; with little of it and a quick disk
-//!   that does not take a second. While somebody waits for a window, for a second after one was read, and for
-//!   longer after one in use was found to have lost pages, only what was seen a moment ago is trusted: a core
-//!   looks at the pages that it is about to send, which are few.
+//!   that does not take a second. While somebody waits for a window, for a second after one was read or a
+//!   new one waited for, and for longer after one in use was found to have lost pages, only what was seen a
+//!   moment ago is trusted: a core looks at the pages that it is about to send, which are few.
 //! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`), and
 //!   more of them ahead of need ([`read_ahead`](super::read_ahead)). A cut file is found by the helper as
 //!   EFAULT, never as a signal.
@@ -249,6 +249,10 @@ impl Residency {
             None => Arrival::Missing,
         };
         if resident.is_none() {
+            // What is new to this core may have been read when it was opened: no helper would tell.
+            if self.remembered[place(key)].0 != key {
+                self.be_careful(now + CAREFUL_AFTER_MISS);
+            }
             self.want(key, object, Why::Needed(id));
         }
         if key.range(object).end < bytes.end {
