@@ -10,7 +10,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::fs::{FileExt, MetadataExt},
+        unix::fs::MetadataExt,
     },
     sync::{
         Arc,
@@ -21,7 +21,7 @@ use std::{
 use rustix::fs::Advice;
 
 use crate::{
-    disk,
+    DiskReads, disk,
     mapping::{self, Mapping},
 };
 
@@ -93,6 +93,23 @@ impl FileObject {
     ///
     /// Not a regular file, a file that keeps changing, too many mappings, or whatever the system says.
     pub fn load(file: File) -> io::Result<Arc<Self>> {
+        Self::load_counted(file, &DiskReads::default())
+    }
+
+    /// The same, with its beginning read into memory, so that whoever asks for it next need not wait. It counts
+    /// if the disk had to be waited for.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn bring_in(file: File, reads: &DiskReads) -> io::Result<Arc<Self>> {
+        let object = Self::load_counted(file, reads)?;
+        // What cannot be read now is found so again when it is to be sent.
+        let _ = disk::populate(&object, 0..object.len().min(disk::WINDOW), reads);
+        Ok(object)
+    }
+
+    fn load_counted(file: File, reads: &DiskReads) -> io::Result<Arc<Self>> {
         for _ in 0..LOAD_ATTEMPTS {
             let metadata = file.metadata()?;
             if !metadata.is_file() {
@@ -106,7 +123,7 @@ impl FileObject {
                 return Ok(Self::with(identity, Backing::Mapped { mapping, file }));
             }
             let mut bytes = vec![0; to_usize(identity.size)?];
-            let read = file.read_exact_at(&mut bytes, 0);
+            let read = disk::read_beginning(&file, &mut bytes, reads);
             if Identity::of(&file.metadata()?) == identity {
                 read?;
                 return Ok(Self::with(identity, Backing::Memory(bytes.into())));
@@ -179,13 +196,6 @@ impl FileObject {
     /// had: it is to be opened again. Asks nobody.
     pub fn is_outdated(&self) -> bool {
         self.outdated.load(Ordering::Relaxed) || self.is_damaged()
-    }
-
-    /// Reads the object's beginning into memory, so that whoever asks for it next need not wait. Blocks:
-    /// for helper threads.
-    pub fn bring_in(&self) {
-        // What cannot be read now is found so again when it is to be sent.
-        let _ = disk::populate(self, 0..self.len().min(disk::WINDOW));
     }
 
     /// Most objects of this process that can have a mapping and a descriptor at once.

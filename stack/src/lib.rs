@@ -17,7 +17,7 @@ mod source;
 mod transport;
 pub mod user;
 
-pub use disk::{DiskPool, Full, Job, ResidencyCounters, open_page_map};
+pub use disk::{DiskPool, DiskReads, Full, Job, ResidencyCounters, open_page_map};
 pub use file::{FileObject, IN_MEMORY_MAX, Identity};
 pub use kernel::{ClosedCounters, KernelConfig, KernelCounters, KernelError, KernelStack};
 pub use network::{Link, Neighbour, NetworkView, NextHop, Prefix, PrefixTooLong, Route};

@@ -23,7 +23,7 @@ use pagewire::{
     site::SiteId,
 };
 use pagewire_driver::{Clock, Instant};
-use pagewire_stack::{FileRange, Part};
+use pagewire_stack::{DiskReads, FileRange, Part};
 use rustix::fs::Advice;
 
 /// How long an answer may be used after it was looked at.
@@ -165,7 +165,7 @@ impl Site {
     }
 
     fn look(&self, known: Option<Arc<Resource>>, now: Instant) -> Arc<Resource> {
-        let resource = self.catalogue.resolve(&self.key, known);
+        let resource = self.catalogue.resolve(&self.key, known, &DiskReads::default());
         if let Resource::File(file) = &*resource
             && let Some(descriptor) = file.plain.object.descriptor()
         {

@@ -293,7 +293,8 @@ impl Looks {
                 waker: self.waker.clone(),
                 resource: None,
             };
-            let look = move || reply.with(|key| catalogue.resolve(key, known));
+            let reads = self.helpers.reads().clone();
+            let look = move || reply.with(|key| catalogue.resolve(key, known, &reads));
             // A job refused by a full queue is dropped, and answers by that.
             let _ = self.helpers.submit(Box::new(look));
         }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use pagewire_stack::FileObject;
+use pagewire_stack::{DiskReads, FileObject};
 use rustix::fs::OFlags;
 
 use super::{
@@ -98,13 +98,18 @@ impl Catalogue {
     }
 
     /// Looks at what `key` leads to now. If that is still the same as `known`, the answer is `known`.
-    pub fn resolve(&self, key: &[u8], known: Option<Arc<Resource>>) -> Arc<Resource> {
+    pub fn resolve(
+        &self,
+        key: &[u8],
+        known: Option<Arc<Resource>>,
+        reads: &DiskReads,
+    ) -> Arc<Resource> {
         let place = key.split_first_chunk::<SITE_LEN>().and_then(|(site, path)| {
             let id = SiteId(u16::from_be_bytes(*site));
             Some((self.sites.get(id)?, self.places.get(usize::from(id.0))?, path))
         });
         match place {
-            Some((site, place, path)) => super::resolve::resolve(site, place, path, known),
+            Some((site, place, path)) => super::resolve::resolve(site, place, path, known, reads),
             // No key is made for a site that there is not.
             None => Arc::new(Resource::Refused(Refusal {
                 status: Status::Misdirected,

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pagewire_stack::{FileObject, Identity};
+use pagewire_stack::{DiskReads, FileObject, Identity};
 use rustix::{fs::OFlags, io::Errno};
 
 use super::{
@@ -29,16 +29,17 @@ use crate::{
 };
 
 /// Looks at what `key`, a path below the root, leads to now. If that is still the same as `known`, the
-/// answer is `known`.
+/// answer is `known`. What has to be read from the disk for it is counted.
 pub(super) fn resolve(
     site: &Site,
     place: &Place,
     key: &[u8],
     known: Option<Arc<Resource>>,
+    reads: &DiskReads,
 ) -> Arc<Resource> {
     let asked = [b"/", key].concat();
     let policy = site.policy(&asked);
-    let look = Look { site, place, known: known.as_deref() };
+    let look = Look { site, place, known: known.as_deref(), reads };
     let found = look.at(key, &asked, &policy);
     match (found, known) {
         (Ok(Found::New(resource)), _) => resource,
@@ -60,6 +61,7 @@ struct Look<'a> {
     site: &'a Site,
     place: &'a Place,
     known: Option<&'a Resource>,
+    reads: &'a DiskReads,
 }
 
 /// A file that is open.
@@ -183,8 +185,7 @@ impl Look<'_> {
         let vary = if coded.is_empty() { "" } else { "Accept-Encoding" };
         let lines = lines_of_entities(&policy, &shared, vary);
         let represent = |opened: Opened, coding: Option<Coding>| {
-            let object = FileObject::load(opened.file)?;
-            object.bring_in();
+            let object = FileObject::bring_in(opened.file, self.reads)?;
             let etag = etag(object.identity(), coding);
             let changed = last_modified(object.identity());
             let entity = entity(&policy, &lines, &object, &etag, changed, coding, &content_type);

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use pagewire_stack::DiskReads;
+
 use super::*;
 use crate::http::response::{self, Common};
 
@@ -401,8 +403,11 @@ fn sites_do_not_share_what_they_have_cached() {
         let mut key = Vec::new();
         Catalogue::begin_key(SiteId(id), &mut key);
         key.push(b'a');
-        assert_eq!(file(&catalogue.resolve(&key, None)).plain.object.len(), expected);
+        assert_eq!(
+            file(&catalogue.resolve(&key, None, &DiskReads::default())).plain.object.len(),
+            expected
+        );
     }
-    let unknown = catalogue.resolve(b"\xff\xffa", None);
+    let unknown = catalogue.resolve(b"\xff\xffa", None, &DiskReads::default());
     assert!(matches!(*unknown, Resource::Refused(Refusal { status: Status::Misdirected, .. })));
 }

@@ -13,6 +13,8 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thiserror::Error;
 
+use super::DiskReads;
+
 /// What a helper does: any blocking work that ends by telling whoever waits for it.
 pub type Job = Box<dyn FnOnce() + Send>;
 
@@ -34,6 +36,7 @@ struct Inner {
     helpers: Vec<JoinHandle<()>>,
     /// Jobs queued or being done.
     under_way: Arc<AtomicUsize>,
+    reads: DiskReads,
 }
 
 impl DiskPool {
@@ -46,7 +49,8 @@ impl DiskPool {
         super::discard::start();
         let (sender, receiver) = bounded(queue.max(1));
         let under_way = Arc::default();
-        let mut inner = Inner { queue: Some(sender), helpers: Vec::new(), under_way };
+        let reads = DiskReads::default();
+        let mut inner = Inner { queue: Some(sender), helpers: Vec::new(), under_way, reads };
         for number in 0..helpers.max(1) {
             let jobs = receiver.clone();
             let under_way = Arc::clone(&inner.under_way);
@@ -75,6 +79,11 @@ impl DiskPool {
     /// Whether no job is queued or being done right now.
     pub fn is_idle(&self) -> bool {
         self.inner.under_way.load(Ordering::Relaxed) == 0
+    }
+
+    /// What its helpers had to read from the disk. Whoever lets them read files otherwise counts it here.
+    pub fn reads(&self) -> &DiskReads {
+        &self.inner.reads
     }
 
     /// How many jobs are queued and not yet begun.

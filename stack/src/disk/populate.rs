@@ -14,6 +14,7 @@ use std::{
 
 use rustix::fs::Advice;
 
+use super::reads::{DiskReads, read_cached};
 use crate::{CloseReason, FileObject};
 
 /// Most pages that are asked about at once.
@@ -74,25 +75,25 @@ impl PageMap {
 pub(crate) enum Found {
     /// Nothing.
     Resident,
-    /// Some of it was not in memory, or not in the page table.
+    /// Some of it was not in the page table, and perhaps not in memory either.
     Absent,
 }
 
-/// Brings a range into memory and into the mapping. Blocks.
+/// Brings a range into memory and into the mapping. Blocks. It counts if the disk had to be waited for.
 ///
 /// The disk is waited for by reading: to wait in a page fault is to keep others waiting for the lock of
 /// the address space. Then only the page table is left to be filled.
-pub(crate) fn populate(object: &FileObject, range: Range<u64>) -> Result<Found, CloseReason> {
-    let Some((descriptor, mapping)) = object.mapped() else { return Ok(Found::Resident) };
+pub(crate) fn populate(
+    object: &FileObject,
+    range: Range<u64>,
+    reads: &DiskReads,
+) -> Result<Found, CloseReason> {
+    let Some((_, mapping)) = object.mapped() else { return Ok(Found::Resident) };
     if PageMap::shared().holds(object, &range) && !object.is_damaged() {
         return Ok(Found::Resident);
     }
-    let len = range.end - range.start;
-    // Asked for at once, the disk sees few large reads.
-    let whole = NonZeroU64::new(len);
-    let _ = rustix::fs::fadvise(descriptor, range.start, whole, Advice::WillNeed);
-    read_through(object, range.clone())?;
-    match mapping.populate(range.start as usize, len as usize) {
+    read_through(object, range.clone(), reads)?;
+    match mapping.populate(range.start as usize, (range.end - range.start) as usize) {
         Ok(()) if object.is_damaged() => Err(CloseReason::ContentChanged),
         Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Err(fault(object)),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -105,7 +106,11 @@ pub(crate) fn populate(object: &FileObject, range: Range<u64>) -> Result<Found, 
 }
 
 /// Reads a range for the sake of the page cache alone.
-fn read_through(object: &FileObject, range: Range<u64>) -> Result<(), CloseReason> {
+fn read_through(
+    object: &FileObject,
+    range: Range<u64>,
+    reads: &DiskReads,
+) -> Result<(), CloseReason> {
     let Some((descriptor, _)) = object.mapped() else { return Ok(()) };
     let Ok(file) = descriptor.try_clone_to_owned() else {
         return Err(CloseReason::ContentUnreadable);
@@ -113,9 +118,22 @@ fn read_through(object: &FileObject, range: Range<u64>) -> Result<(), CloseReaso
     let file = File::from(file);
     let mut scratch = vec![0; 64 << 10];
     let mut at = range.start;
+    let mut has_waited = false;
     while at < range.end {
         let len = scratch.len().min((range.end - at) as usize);
-        match file.read_at(&mut scratch[..len], at) {
+        let buffer = &mut scratch[..len];
+        if !has_waited {
+            if let Some(read) = read_cached(&file, buffer, at) {
+                at += read as u64;
+                continue;
+            }
+            reads.note();
+            has_waited = true;
+            // Asked for at once, the disk sees few large reads.
+            let rest = NonZeroU64::new(range.end - at);
+            let _ = rustix::fs::fadvise(&file, at, rest, Advice::WillNeed);
+        }
+        match file.read_at(buffer, at) {
             Ok(0) => return Err(CloseReason::ContentChanged),
             Ok(read) => at += read as u64,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -143,8 +161,10 @@ mod tests {
         let object = FileObject::load(file.reopen().unwrap()).unwrap();
         let map = PageMap::shared();
         assert!(!map.holds(&object, &(0..900_000)));
-        assert_eq!(populate(&object, 0..500_000), Ok(Found::Absent));
-        assert_eq!(populate(&object, 0..500_000), Ok(Found::Resident));
+        let reads = DiskReads::default();
+        assert_eq!(populate(&object, 0..500_000, &reads), Ok(Found::Absent));
+        assert_eq!(populate(&object, 0..500_000, &reads), Ok(Found::Resident));
+        assert_eq!(reads.count(), 0, "it has just been written");
         assert!(map.holds(&object, &(0..500_000)));
         assert!(!map.holds(&object, &(0..900_000)));
         file.as_file().set_len(300_000).unwrap();
@@ -156,8 +176,9 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&vec![7; 1 << 20]).unwrap();
         let object = FileObject::load(file.reopen().unwrap()).unwrap();
-        assert_eq!(read_through(&object, 0..1 << 20), Ok(()));
+        let reads = DiskReads::default();
+        assert_eq!(read_through(&object, 0..1 << 20, &reads), Ok(()));
         file.as_file().set_len(5_000).unwrap();
-        assert_eq!(read_through(&object, 0..1 << 20), Err(CloseReason::ContentChanged));
+        assert_eq!(read_through(&object, 0..1 << 20, &reads), Err(CloseReason::ContentChanged));
     }
 }

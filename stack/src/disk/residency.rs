@@ -12,10 +12,10 @@
 //! - A window whose pages are all in the page table is resident. Who looks needs the lock of the address
 //!   space, for which helpers that map what they read may have to be waited for. So a core looks at whole
 //!   windows only while helpers have nothing to do.
-//! - Where windows have to be read, others are about to lose their memory; with little of it and a quick disk
-//!   that does not take a second. While somebody waits for a window, for a second after one was read or a
-//!   new one waited for, and for longer after one in use was found to have lost pages, only what was seen a
-//!   moment ago is trusted: a core looks at the pages that it is about to send, which are few.
+//! - Where files have to be read, for whatever core, others are about to lose their memory; with little of it
+//!   and a quick disk that does not take a second. For a second after a helper had to read, and for longer
+//!   after a window in use was found to have lost pages, only what was seen a moment ago is trusted: a core
+//!   looks at the pages that it is about to send, which are few.
 //! - Else a helper has the window read and puts its pages into the page table (`MADV_POPULATE_READ`), and
 //!   more of them ahead of need ([`read_ahead`](super::read_ahead)). A cut file is found by the helper as
 //!   EFAULT, never as a signal.
@@ -46,8 +46,8 @@ const TRUST: Duration = Duration::from_secs(1);
 /// After how long a window in use is looked after, so that it is trusted further.
 const RENEW: Duration = Duration::from_millis(500);
 
-/// How long only what is seen is trusted, after a window had to be read, or had lost pages.
-const CAREFUL_AFTER_MISS: Duration = TRUST;
+/// How long only what is seen is trusted, after something had to be read, or a window had lost pages.
+const CAREFUL_AFTER_READ: Duration = TRUST;
 const CAREFUL_AFTER_LOSS: Duration = Duration::from_secs(10);
 
 /// Most bytes that are looked at then at once, and how long they are trusted after that.
@@ -194,8 +194,8 @@ pub(crate) struct Residency {
     ready: VecDeque<Completion>,
     /// Direct-mapped: which windows were seen to be resident, and when.
     remembered: Vec<(Key, Instant)>,
-    /// How many somebody waits for.
-    awaited: usize,
+    /// What helpers had to read until a moment ago.
+    reads: u64,
     /// Until when only what is seen is trusted.
     careful_until: Instant,
     /// What connections have seen last, by their slots.
@@ -219,7 +219,7 @@ impl Residency {
             wanted_ahead: 0,
             ready: VecDeque::new(),
             remembered: vec![(Key::default(), Instant::ZERO); REMEMBERED],
-            awaited: 0,
+            reads: 0,
             careful_until: Instant::ZERO,
             looks: vec![Look { serial: 0, range: 0..0, at: Instant::ZERO }; LOOKS],
             read_ahead: ReadAhead::new(),
@@ -249,10 +249,6 @@ impl Residency {
             None => Arrival::Missing,
         };
         if resident.is_none() {
-            // What is new to this core may have been read when it was opened: no helper would tell.
-            if self.remembered[place(key)].0 != key {
-                self.be_careful(now + CAREFUL_AFTER_MISS);
-            }
             self.want(key, object, Why::Needed(id));
         }
         if key.range(object).end < bytes.end {
@@ -290,9 +286,14 @@ impl Residency {
         end
     }
 
-    /// Whether only what is seen is trusted: what somebody waits for may have to be read.
-    fn is_careful(&self, now: Instant) -> bool {
-        self.awaited > 0 || now < self.careful_until
+    /// Whether only what is seen is trusted.
+    fn is_careful(&mut self, now: Instant) -> bool {
+        let reads = self.pool.reads().count();
+        if reads != self.reads {
+            self.reads = reads;
+            self.be_careful(now + CAREFUL_AFTER_READ);
+        }
+        now < self.careful_until
     }
 
     fn be_careful(&mut self, until: Instant) {
@@ -332,14 +333,11 @@ impl Residency {
             self.in_flight -= 1;
             let Some(Wanted { why, waiting, .. }) = self.wanted.remove(&key) else { continue };
             self.wanted_ahead -= usize::from(why == Why::Ahead);
-            self.awaited -= usize::from(!waiting.is_empty());
             match result {
                 Ok(found) => {
                     if found == Found::Absent && self.seen(now, key).is_some() {
                         self.counters.lost += 1;
                         self.be_careful(now + CAREFUL_AFTER_LOSS);
-                    } else if found == Found::Absent {
-                        self.be_careful(now + CAREFUL_AFTER_MISS);
                     }
                     self.remembered[place(key)] = (key, now);
                 }
@@ -401,7 +399,6 @@ impl Residency {
         match (self.wanted.entry(key), why) {
             (hash_map::Entry::Occupied(mut entry), Why::Needed(id)) => {
                 let waiting = &mut entry.get_mut().waiting;
-                self.awaited += usize::from(waiting.is_empty());
                 // A connection asks once before it is answered, as a rule. Others may be many: not all of
                 // them are gone through.
                 if !waiting.iter().rev().take(LATEST).any(|other| *other == id) {
@@ -418,7 +415,6 @@ impl Residency {
                 match why {
                     Why::Needed(id) => {
                         waiting.push(id);
-                        self.awaited += 1;
                         self.counters.waited += 1;
                         self.needed.push_back(key);
                     }
@@ -449,9 +445,9 @@ impl Residency {
             let Some(&key) = line.front() else { return };
             if let Some(Wanted { object, .. }) = self.wanted.get(&key) {
                 let (object, answers) = (Arc::clone(object), self.answers.0.clone());
-                let waker = self.waker.clone();
+                let (waker, reads) = (self.waker.clone(), self.pool.reads().clone());
                 let job = move || {
-                    let result = populate(&object, key.range(&object));
+                    let result = populate(&object, key.range(&object), &reads);
                     // There is room: no more than `IN_FLIGHT_MAX` are on their way.
                     let _ = answers.try_send(Populated { key, result });
                     waker.wake();

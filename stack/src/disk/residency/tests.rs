@@ -6,6 +6,9 @@ use rustix::fs::Advice;
 
 use super::*;
 
+/// A directory that is not kept in memory, so that files in it can be evicted.
+const ON_DISK: &str = "/var/tmp";
+
 const ID: ConnectionId = ConnectionId { slot: 1, generation: 2 };
 
 fn second(number: u64) -> Instant {
@@ -13,7 +16,7 @@ fn second(number: u64) -> Instant {
 }
 
 fn object_of(len: usize) -> (tempfile::NamedTempFile, Arc<FileObject>) {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let mut file = tempfile::NamedTempFile::new_in(ON_DISK).unwrap();
     file.write_all(&vec![7; len]).unwrap();
     file.as_file().sync_all().unwrap();
     let object = FileObject::load(file.reopen().unwrap()).unwrap();
@@ -35,6 +38,13 @@ fn pair_of_windows(slot: u32) -> (ConnectionId, Range<u64>) {
 
 fn evict(file: &tempfile::NamedTempFile) {
     rustix::fs::fadvise(file.as_file(), 0, None, Advice::DontNeed).unwrap();
+}
+
+/// An object like that of `object_of`, whose bytes have to be read.
+fn cold_object_of(len: usize) -> (tempfile::NamedTempFile, Arc<FileObject>) {
+    let (file, object) = object_of(len);
+    evict(&file);
+    (file, object)
 }
 
 fn residency(pool: &DiskPool) -> (Residency, Waker) {
@@ -129,7 +139,7 @@ fn after_a_window_in_use_has_lost_pages_only_what_is_seen_is_trusted() {
 }
 
 #[test]
-fn a_wait_for_what_was_in_memory_all_along_leaves_no_care_behind() {
+fn a_wait_for_what_was_in_memory_all_along_is_no_cause_of_care() {
     let (_file, object) = object_of(100_000);
     let pool = DiskPool::start(1, 8).unwrap();
     let (mut residency, waker) = residency_after_a_read(&pool, &object);
@@ -141,7 +151,7 @@ fn a_wait_for_what_was_in_memory_all_along_leaves_no_care_behind() {
     pool.submit(Box::new(busy)).unwrap();
     // Trusted no longer, and not looked at while helpers are busy.
     assert_eq!(ask(&mut residency, 5_000), Answer::Pending);
-    assert!(residency.is_careful(second(5)));
+    assert!(!residency.is_careful(second(5)));
     drop(release);
     completion(&mut residency, &waker, second(5)).result.unwrap();
     settle(&mut residency, &pool, second(5));
@@ -152,8 +162,33 @@ fn a_wait_for_what_was_in_memory_all_along_leaves_no_care_behind() {
 }
 
 #[test]
+fn what_is_read_for_anybody_makes_every_core_careful_for_a_second() {
+    let (_file, object) = object_of(100_000);
+    let pool = DiskPool::start(1, 8).unwrap();
+    let (mut mine, _waker) = residency_after_a_read(&pool, &object);
+    assert!(!mine.is_careful(second(1)));
+    let (_cold_file, cold) = cold_object_of(100_000);
+    let (_other, _waker) = residency_after_a_read(&pool, &cold);
+    assert!(mine.is_careful(second(5)));
+    assert!(mine.is_careful(Instant::from_millis(5_999)));
+    assert!(!mine.is_careful(second(6)));
+
+    // Also where a file is read because it is opened, and a copy taken.
+    for len in [5_000, 50_000] {
+        let file = cold_object_of(len).0.reopen().unwrap();
+        let now = second(20 + len as u64);
+        assert!(!mine.is_careful(now));
+        FileObject::bring_in(file, pool.reads()).unwrap();
+        assert!(mine.is_careful(now), "{len}");
+        let file = object_of(len).0.reopen().unwrap();
+        FileObject::bring_in(file, pool.reads()).unwrap();
+        assert!(!mine.is_careful(now + CAREFUL_AFTER_READ), "{len}");
+    }
+}
+
+#[test]
 fn while_windows_have_to_be_read_few_pages_are_looked_at_at_once() {
-    let (_file, object) = object_of(1 << 20);
+    let (_file, object) = cold_object_of(1 << 20);
     let pool = DiskPool::start(1, 8).unwrap();
     let (mut residency, waker) = residency(&pool);
     assert_eq!(residency.request(second(1), ID, &object, 0..1 << 20), Answer::Pending);
@@ -172,7 +207,7 @@ fn while_windows_have_to_be_read_few_pages_are_looked_at_at_once() {
     let answer = residency.request(now, ID, &object, (1 << 20) - 9..1 << 20);
     assert_eq!(answer, Answer::Resident { end: 1 << 20 });
     settle(&mut residency, &pool, now);
-    let calm = second(1) + CAREFUL_AFTER_MISS;
+    let calm = second(1) + CAREFUL_AFTER_READ;
     let answer = residency.request(calm, ID, &object, 0..1 << 20);
     assert_eq!(answer, Answer::Resident { end: 1 << 20 });
 }
@@ -249,9 +284,8 @@ fn a_window_not_used_for_long_is_looked_up_or_asked_for_while_helpers_are_busy()
 
 #[test]
 fn a_cold_file_is_read_by_a_helper() {
-    let (file, object) = object_of(200_000);
+    let (_file, object) = cold_object_of(200_000);
     let (mut residency, waker) = residency(&DiskPool::start(1, 8).unwrap());
-    evict(&file);
     assert_eq!(residency.request(second(1), ID, &object, 0..200_000), Answer::Pending);
     let completion = completion(&mut residency, &waker, second(1));
     assert_eq!((completion.id, completion.result), (ID, Ok(())));
@@ -262,7 +296,7 @@ fn a_cold_file_is_read_by_a_helper() {
 
 #[test]
 fn a_large_file_goes_by_windows_with_the_next_one_requested_ahead() {
-    let (_file, object) = object_of(3 << 20);
+    let (_file, object) = cold_object_of(3 << 20);
     let (mut residency, waker) = residency(&DiskPool::start(1, 8).unwrap());
     assert_eq!(residency.request(second(1), ID, &object, 10..3 << 20), Answer::Pending);
     completion(&mut residency, &waker, second(1)).result.unwrap();
