@@ -172,7 +172,10 @@ fn a_server_that_comes_back_is_loaded_again() {
         });
         load::run(&plan).unwrap()
     });
-    assert!(!report.gave_up && report.tally.opened == 16, "{report}");
+    assert!(!report.gave_up, "{report}");
+    // Each connection is opened again. On its way it may have come to a listener that was about to close, and
+    // been reset, once.
+    assert!((16..=24).contains(&report.tally.opened), "{report}");
 }
 
 #[test]
