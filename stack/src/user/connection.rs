@@ -254,6 +254,12 @@ impl Connection {
         !self.asked && !self.holds_back && self.tx.pending() == 0 && self.unconsumed().is_empty()
     }
 
+    /// Brings what may have to be sent again towards the core's cache, and what is known of it.
+    pub fn prefetch_sent(&self) {
+        self.sender.prefetch();
+        self.tx.prefetch();
+    }
+
     /// Received bytes that are not consumed.
     pub fn unconsumed(&self) -> &[u8] {
         self.head.as_ref().map_or(&[], |head| head.unconsumed())

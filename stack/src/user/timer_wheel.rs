@@ -16,7 +16,7 @@
 
 use pagewire_driver::Instant;
 
-use crate::pages;
+use crate::{pages, prefetch::prefetch};
 
 const LEVELS: usize = 4;
 const BUCKETS: usize = 64;
@@ -205,6 +205,31 @@ impl TimerWheel {
         moves
     }
 
+    /// The tick that is next to be expired, or under way.
+    pub fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    /// Brings the first chunk of the timers of a tick that is `ahead` of the next one towards the core's cache.
+    pub fn prefetch(&self, ahead: u64) {
+        if let Some(chunk) = self.coming(ahead) {
+            prefetch(chunk);
+        }
+    }
+
+    /// Slots of timers of a tick that is `ahead` of the next one, as far as they are in the first chunk, and that
+    /// tick is near enough to be told apart from others.
+    pub fn slots(&self, ahead: u64) -> impl Iterator<Item = u32> {
+        self.coming(ahead).into_iter().flat_map(Chunk::entries).map(|entry| entry.slot)
+    }
+
+    fn coming(&self, ahead: u64) -> Option<&Chunk> {
+        let tick = self.tick + ahead;
+        let is_near = tick / BUCKETS as u64 == self.tick / BUCKETS as u64;
+        let head = self.heads[0][tick as usize % BUCKETS];
+        self.chunks.get(head as usize).filter(|_| is_near)
+    }
+
     /// When [`expire`](Self::expire) next has something to do: not after the first deadline, but
     /// possibly before it.
     pub fn next(&self) -> Option<Instant> {
@@ -342,6 +367,23 @@ mod tests {
         set(&mut wheel, 7, Instant::from_nanos(deadline));
         assert!(expire(&mut wheel, deadline - 1).is_empty());
         assert_eq!(expire(&mut wheel, deadline + TICK).len(), 1);
+    }
+
+    #[test]
+    fn what_comes_up_soon_is_known_before() {
+        let mut wheel = TimerWheel::new(Instant::ZERO, 1_000);
+        assert!(expire(&mut wheel, TICK).is_empty());
+        assert_eq!(wheel.tick(), 2);
+        for slot in 0..20 {
+            set(&mut wheel, slot, Instant::from_nanos(3 * TICK));
+        }
+        set(&mut wheel, 30, Instant::from_nanos(4 * TICK));
+        set(&mut wheel, 31, Instant::from_nanos(64 * TICK));
+        let slots = |ahead| wheel.slots(ahead).collect::<Vec<_>>();
+        assert_eq!(slots(0), []);
+        assert_eq!(slots(1), [15, 16, 17, 18, 19], "of the first chunk");
+        assert_eq!(slots(2), [30]);
+        assert_eq!(slots(62), [], "in a bucket of the next level");
     }
 
     #[test]

@@ -26,7 +26,11 @@ const MOST_TIMERS: usize = 4;
 /// How many connections are looked at in one turn because of their timers; more wait for the next.
 const LOOKED_AT: usize = 256;
 /// How far ahead of the timer at hand connections are fetched.
-const AHEAD: usize = 8;
+const SLOT_AHEAD: usize = 10;
+/// How far ahead what they lead to is fetched.
+const FLIGHT_AHEAD: usize = 5;
+/// How far ahead is fetched what that leads to.
+const RECORD_AHEAD: usize = 2;
 
 /// Timers of the wheel for so many slots beyond which it is swept. While it is, it gains no more than one for
 /// each chunk that is looked at.
@@ -35,22 +39,47 @@ pub const fn most_timers(slots: usize) -> usize {
 }
 
 impl<P: Port> UserStack<P> {
-    /// Lets connections whose timer has run out send, or gives them up.
+    /// Lets connections whose timer has run out send, or gives them up. In stages, as a burst is handled: where
+    /// several have run out, their memory is waited for together.
     pub(super) fn expire_timers(&mut self, now: Instant) {
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, LOOKED_AT * FIRING, &mut expired);
-        for step in 0..expired.len() + AHEAD {
-            if let Some(&(slot, _)) = expired.get(step)
-                && let Some(connection) = self.connections.get(slot as usize)
-            {
+        for step in 0..expired.len() + SLOT_AHEAD {
+            let at = |ahead: usize| {
+                let &(slot, _) = expired.get(step.checked_sub(SLOT_AHEAD - ahead)?)?;
+                self.connections.get(slot as usize)
+            };
+            if let Some(connection) = at(SLOT_AHEAD) {
                 prefetch(connection);
             }
-            if let Some(&timer) = step.checked_sub(AHEAD).and_then(|step| expired.get(step)) {
+            if let Some(connection) = at(FLIGHT_AHEAD) {
+                connection.prefetch_sent();
+            }
+            if let Some(connection) = at(RECORD_AHEAD) {
+                connection.sender.prefetch_records();
+            }
+            if let Some(&timer) = step.checked_sub(SLOT_AHEAD).and_then(|step| expired.get(step)) {
                 self.timer_ran_out(now, timer);
             }
         }
         expired.clear();
         self.expired = expired;
+    }
+
+    /// Fetches what the next ticks will need, a stage in each tick. Where few timers run out in each, nothing
+    /// else could be done while one is waited for.
+    pub(super) fn look_ahead(&self) {
+        self.wheel.prefetch(2);
+        for slot in self.wheel.slots(1) {
+            if let Some(connection) = self.connections.get(slot as usize) {
+                prefetch(connection);
+            }
+        }
+        for slot in self.wheel.slots(0) {
+            if let Some(connection) = self.connections.get(slot as usize) {
+                connection.prefetch_sent();
+            }
+        }
     }
 
     fn timer_ran_out(&mut self, now: Instant, (slot, tick): (u32, Tick)) {

@@ -32,10 +32,14 @@ impl<P: Port> Transport for UserStack<P> {
             self.flush(now);
         }
         self.receive_burst(now);
+        let tick = self.wheel.tick();
         self.expire_timers(now);
         self.send_ready(now);
         self.ask_neighbors(now);
         self.flush(now);
+        if self.wheel.tick() > tick {
+            self.look_ahead();
+        }
         self.give_back();
         if events.is_empty() {
             std::mem::swap(events, &mut self.events);

@@ -5,7 +5,10 @@
 
 use std::{cell::Cell, collections::VecDeque};
 
-use crate::{FileRange, Part, Parts, prefetch::prefetch_range};
+use crate::{
+    FileRange, Part, Parts,
+    prefetch::{prefetch, prefetch_range},
+};
 
 /// Most parts that one connection may have queued.
 const MOST_PARTS: usize = 64;
@@ -15,6 +18,9 @@ const MOST_SPARE: usize = 1_024;
 const LARGEST_SPARE: usize = 64 * 1_024;
 /// Largest queue that is kept for another use, in parts.
 const LONGEST_SPARE: usize = 16;
+
+/// Bytes that are fetched ahead: the processor sees by itself what else is read.
+const PREFETCHED: usize = 256;
 
 /// The parts of a stream that are not yet acknowledged, and how far it has got.
 #[derive(Debug, Default)]
@@ -152,6 +158,17 @@ impl TxMap {
         self.acknowledged = offset;
         self.drop_before(offset, pool);
         true
+    }
+
+    /// Brings the first bytes that may have to be sent again towards the core's cache, if they are not a file's.
+    pub fn prefetch(&self) {
+        match &self.pieces {
+            Pieces::One(Part::Bytes(bytes)) => {
+                prefetch_range(bytes.as_ptr(), bytes.len().min(PREFETCHED));
+            }
+            Pieces::Many(queue) => prefetch(&**queue),
+            Pieces::None | Pieces::One(Part::File(_)) => {}
+        }
     }
 
     /// The stretch that starts at `offset`, of at most `len` bytes. `None` outside the map.
