@@ -6,10 +6,10 @@
 //! are closed, a few at a time in turn: whoever takes part in the conversation is not disturbed, however
 //! many others loiter.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use pagewire_driver::Instant;
-use pagewire_stack::{Close, ConnectionId, Source, Transport};
+use pagewire_stack::{Close, ConnectionId, Source, Transport, user::SourceMap};
 
 use super::{
     Shard,
@@ -45,8 +45,9 @@ pub struct ConnectionLimits {
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: ConnectionLimits,
-    /// Sources that have connections, so no more of them than of those.
-    sources: HashMap<Source, usize>,
+    /// How many connections sources have, so there are no more of them than of those. Nothing if one may have
+    /// all.
+    sources: Option<SourceMap<usize>>,
     /// When to look for connections to close; nothing while there is room.
     next: Option<Instant>,
     /// The slot to look at next.
@@ -61,12 +62,16 @@ impl Default for Admission {
 
 impl Admission {
     pub(super) fn new(limits: ConnectionLimits) -> Self {
-        Self { limits, sources: HashMap::new(), next: None, cursor: 0 }
+        let is_counted = limits.per_source < limits.connections;
+        let sources = is_counted.then(|| SourceMap::new(limits.connections));
+        Self { limits, sources, next: None, cursor: 0 }
     }
 
     /// Whether one more of this source is let in.
     fn enter(&mut self, source: Source) -> bool {
-        let count = self.sources.entry(source).or_default();
+        let Some(sources) = &mut self.sources else { return true };
+        // There is room for as many sources as the transport lets connections be.
+        let Some(count) = sources.get_or_insert(source) else { return false };
         let has_room = *count < self.limits.per_source;
         *count += usize::from(has_room);
         has_room
@@ -74,10 +79,11 @@ impl Admission {
 
     /// Takes note that one of this source is gone.
     pub(super) fn leave(&mut self, source: Source) {
-        if let Some(count) = self.sources.get_mut(&source) {
+        let Some(sources) = &mut self.sources else { return };
+        if let Some(count) = sources.get_mut(source) {
             *count -= 1;
             if *count == 0 {
-                self.sources.remove(&source);
+                sources.remove(source);
             }
         }
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use pagewire_driver::Instant;
 
-use super::{flow_table::FlowKey, source_map::SourceMap};
+use super::source_map::SourceMap;
 use crate::{Source, pages};
 
 /// How many connections there are of a kind.
@@ -52,10 +52,10 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// For up to `connections` connections. The key is of secret random numbers.
-    pub fn new(connections: usize, key: FlowKey) -> Self {
+    /// For up to `connections` connections.
+    pub fn new(connections: usize) -> Self {
         Self {
-            sources: SourceMap::new(connections, key),
+            sources: SourceMap::new(connections),
             all: Counts::default(),
             places: Vec::with_capacity(connections),
             order: BTreeMap::new(),
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     fn admission() -> Admission {
-        Admission::new(12, FlowKey::new([1, 2, 3, 4]))
+        Admission::new(12)
     }
 
     fn at(seconds: u64) -> Instant {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{flow_table::FlowKey, source_map::SourceMap};
+use super::source_map::SourceMap;
 use crate::{Source, pages};
 
 /// The idle connections of one core's sources.
@@ -19,10 +19,10 @@ pub struct IdleSources {
 }
 
 impl IdleSources {
-    /// For up to `connections` connections. The key is of secret random numbers.
-    pub fn new(connections: usize, key: FlowKey) -> Self {
+    /// For up to `connections` connections.
+    pub fn new(connections: usize) -> Self {
         let places = Vec::with_capacity(connections);
-        Self { sources: SourceMap::new(connections, key), places, next: 0 }
+        Self { sources: SourceMap::new(connections), places, next: 0 }
     }
 
     /// Takes note that a connection of `source` has become idle, and returns how many of the source are.
@@ -76,7 +76,7 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0u32..12), 0..200),
         ) {
             let source = |slot: u32| Source::V4(slot % 3);
-            let mut idle = IdleSources::new(12, FlowKey::new([1, 2, 3, 4]));
+            let mut idle = IdleSources::new(12);
             let mut plain: Vec<u32> = Vec::new();
             for (enters, slot) in steps {
                 plain.retain(|&other| other != slot);

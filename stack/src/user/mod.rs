@@ -93,6 +93,7 @@ pub use self::{
     counters::{DropCause, UserCounters},
     mesh::{MOST_SHARDS, Mesh},
     recovery::RecoverySnapshot,
+    source_map::SourceMap,
     tcp_state::TcpState,
 };
 
@@ -180,7 +181,6 @@ impl<P: Port> UserStack<P> {
         let random = |number: u64| secret.hash_one(number);
         // Only where they are limited.
         let counted = if limits.idle_per_source < usize::MAX { limits.connections } else { 0 };
-        let source_key = FlowKey::new([random(7), random(8), random(9), random(10)]);
         let interface = isn::interface(random(0), &cidrs, &mut scratch);
         mesh.set_waker(port.waker());
         let residency = Residency::new(&disk, port.waker());
@@ -204,9 +204,9 @@ impl<P: Port> UserStack<P> {
             isn: IsnGenerator::new(),
             cookies: Cookies::new(),
             cookies_until: None,
-            admission: Admission::new(limits.connections, source_key),
+            admission: Admission::new(limits.connections),
             idle: 0,
-            idle_sources: IdleSources::new(counted, source_key),
+            idle_sources: IdleSources::new(counted),
             challenges: ChallengeBudget::new(random(6)),
             arena,
             connections,

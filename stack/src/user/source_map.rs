@@ -4,10 +4,12 @@
 //! so waits for tens of milliseconds. Here memory is reserved for as many sources as there can be and taken as
 //! they come. The hash is keyed with secret random numbers, as that of flows is.
 
+use std::hash::{BuildHasher, RandomState};
+
 use super::flow_table::{FlowKey, FlowTable};
 use crate::{Source, pages};
 
-/// Maps sources to values.
+/// Maps sources to values: as many as were asked for at the start, without ever moving them all at once.
 #[derive(Debug)]
 pub struct SourceMap<V> {
     key: FlowKey,
@@ -19,10 +21,11 @@ pub struct SourceMap<V> {
 }
 
 impl<V: Default> SourceMap<V> {
-    /// Room for `capacity` sources.
-    pub fn new(capacity: usize, key: FlowKey) -> Self {
+    /// Room for `capacity` sources. Memory is reserved, and taken as they come.
+    pub fn new(capacity: usize) -> Self {
+        let secret = RandomState::new();
         Self {
-            key,
+            key: FlowKey::new([0, 1, 2, 3].map(|number: u64| secret.hash_one(number))),
             index: FlowTable::new(capacity),
             capacity,
             records: Vec::with_capacity(capacity),
@@ -33,6 +36,11 @@ impl<V: Default> SourceMap<V> {
     /// How many sources there are.
     pub fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// What is kept of a source.
@@ -81,7 +89,7 @@ impl<V: Default> SourceMap<V> {
 
     /// Gives the memory of records back if there is no source.
     pub fn give_back(&mut self) {
-        if self.len() == 0 {
+        if self.is_empty() {
             pages::give_back(&mut self.records);
             self.vacant = Vec::with_capacity(self.capacity);
         }
@@ -114,7 +122,7 @@ mod tests {
         fn it_is_a_map_that_refuses_what_is_too_much_and_never_moves(
             steps in prop::collection::vec((0u8..4, 0u32..16), 0..300),
         ) {
-            let mut map = SourceMap::<u64>::new(CAPACITY, FlowKey::new([1, 2, 3, 4]));
+            let mut map = SourceMap::<u64>::new(CAPACITY);
             let place = map.records.as_ptr();
             let mut model = HashMap::new();
             for (what, number) in steps {
