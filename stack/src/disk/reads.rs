@@ -30,7 +30,8 @@ impl DiskReads {
 }
 
 /// Reads what the page cache has of a file from `at` on, without waiting (`RWF_NOWAIT` in preadv2(2)). None if
-/// not even the first byte is there, or for any error: a read that waits tells. May have the disk read in the
+/// not even the first byte is there, or for any error, which a read that waits tells; and on file systems that
+/// cannot say, such as tmpfs and overlayfs: what is read there counts. May have the disk read in the
 /// name of the caller: for helper threads.
 pub(super) fn read_cached(file: impl AsFd, buffer: &mut [u8], at: u64) -> Option<usize> {
     let read = preadv2(file, &mut [IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT).ok();

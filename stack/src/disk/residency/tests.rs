@@ -6,7 +6,7 @@ use rustix::fs::Advice;
 
 use super::*;
 
-/// A directory that is not kept in memory, so that files in it can be evicted.
+/// A directory on a disk: its file system evicts files, and tells whether it would wait.
 const ON_DISK: &str = "/var/tmp";
 
 const ID: ConnectionId = ConnectionId { slot: 1, generation: 2 };
