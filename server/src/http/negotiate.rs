@@ -215,6 +215,9 @@ mod tests {
             ("gzip;level=9;q=0.5", "gzip"),
             (",, gzip ,", "gzip"),
             ("gzip br", "identity"),
+            ("br;q=0.5, gzip;q=0.201", "br"),
+            ("gzip;q=0.5x", "identity"),
+            ("IDENTITY;q=0", "none"),
         ];
         for (accept_encoding, expected) in cases {
             assert_eq!(chosen(accept_encoding, ALL), expected, "{accept_encoding:?}");
@@ -242,6 +245,9 @@ mod tests {
             ("application/json;q=0", false),
             ("text/*, application/json;q=0.5", false),
             ("", false),
+            ("APPLICATION/JSON", true),
+            ("application/*;q=0.1, application/json, text/html;q=0.5", true),
+            ("application/*, */*;q=0.1", true),
         ];
         for (accept, expected) in cases {
             assert_eq!(prefers_json(Field::Once(accept.as_bytes())), expected, "{accept:?}");

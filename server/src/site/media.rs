@@ -33,6 +33,11 @@ const CORRECTED: &[(&str, &str)] = &[
     ("yml", "application/yaml"),
     ("toml", "application/toml"),
     ("topojson", "application/json"),
+    ("ndjson", "application/x-ndjson"),
+    // Registered by IANA: model/.
+    ("stl", "model/stl"),
+    ("obj", "model/obj"),
+    ("usdz", "model/vnd.usdz+zip"),
 ];
 
 /// Types that a rule gives to extensions, which are lower case and without a dot.
@@ -110,6 +115,10 @@ mod tests {
             ("a.mjs", "text/javascript; charset=utf-8"),
             ("a.txt", "text/plain; charset=utf-8"),
             ("a.json", "application/json"),
+            ("a.ndjson", "application/x-ndjson"),
+            ("a.stl", "model/stl"),
+            ("a.OBJ", "model/obj"),
+            ("a.usdz", "model/vnd.usdz+zip"),
             ("a.svg", "image/svg+xml"),
             ("a.png", "image/png"),
             ("a.avif", "image/avif"),
