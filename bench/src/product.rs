@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    fs::{Advice, fadvise},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 use crate::error::BenchError;
 
@@ -54,6 +57,13 @@ pub fn allow_descriptors(connections: usize) -> u64 {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum });
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Puts a file out of memory.
+pub fn forget(file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    fadvise(file, 0, None, Advice::DontNeed)?;
+    Ok(())
 }
 
 /// Makes a file of bytes that do not compress.

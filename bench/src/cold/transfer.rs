@@ -13,7 +13,6 @@ use std::{
 
 use core_affinity::{CoreId, set_for_current};
 use pagewire_tools::lab::Side;
-use rustix::fs::{Advice, fadvise};
 
 use super::{Subject, trial::Stage};
 use crate::{
@@ -83,14 +82,14 @@ impl Stage {
     /// Reads the file from the disk, and fetches it twice from one server.
     pub fn transfer(&self, subject: Subject, large: Large) -> Result<Transfer, BenchError> {
         let failed = BenchError::system("read a large file");
-        let path = self.large();
+        let file = File::open(self.large()).map_err(&failed)?;
         // What the disk gives may change from one minute to the next: it is read beside each server.
-        forget(&path).map_err(&failed)?;
-        let disk = self.flow(large, File::open(&path).map_err(&failed)?).map_err(&failed)?;
+        product::forget(&file).map_err(&failed)?;
+        let disk = self.flow(large, &file).map_err(&failed)?;
         let running = subject.start(&self.lab, &self.server, &self.served(), self.folder.path())?;
         self.server.place()?;
         self.client.place()?;
-        forget(&path).map_err(&failed)?;
+        product::forget(&file).map_err(&failed)?;
         let cold = self.fetch(large)?;
         // Of what is in memory now.
         let warm = self.fetch(Large { bytes: cold.bytes, ..large })?;
@@ -133,12 +132,4 @@ impl Stage {
         }
         Ok(Span { bytes, time: start.elapsed() })
     }
-}
-
-/// Puts one file out of memory.
-fn forget(path: &PathBuf) -> io::Result<()> {
-    let file = File::open(path)?;
-    file.sync_all()?;
-    fadvise(&file, 0, None, Advice::DontNeed)?;
-    Ok(())
 }

@@ -16,7 +16,6 @@ use pagewire_tools::{
     lab::{Lab, LabConfig, MemoryGroup, Side, Switch},
     load::{self, Pace, Plan, Report, Weighted, Workload},
 };
-use rustix::fs::{Advice, fadvise};
 use tempfile::TempDir;
 
 use super::Subject;
@@ -142,9 +141,7 @@ impl Stage {
     /// Puts all files out of memory.
     fn forget(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.served())? {
-            let file = File::open(entry?.path())?;
-            file.sync_all()?;
-            fadvise(&file, 0, None, Advice::DontNeed)?;
+            product::forget(&File::open(entry?.path())?)?;
         }
         Ok(())
     }

@@ -14,14 +14,13 @@ use std::{
 
 use pagewire_driver::Instant;
 use pagewire_stack::{DiskReads, FileObject};
-use rustix::fs::Advice;
 
 use super::{
     EngineError,
     app::{Answers, App, stack_on_link},
     clients::Clients,
 };
-use crate::{cpu::Stopwatch, figures::Figure};
+use crate::{cpu::Stopwatch, figures::Figure, product};
 
 /// Bytes of the file: well beyond the caches.
 pub const FILE: usize = 256 << 20;
@@ -92,8 +91,7 @@ fn read_from_disk(path: &Path, reads: &DiskReads) -> io::Result<bool> {
     let file = File::open(path);
     let _ = fs::remove_file(path);
     let file = file?;
-    file.sync_all()?;
-    rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+    product::forget(&file)?;
     FileObject::bring_in(file, reads)?;
     Ok(reads.count() > before)
 }

@@ -1,8 +1,9 @@
 //! What is kept of each source: a keyed hash table of a fixed size, in which nothing is ever moved at once.
 //!
 //! A general hash map doubles when it is full, and with a million sources the one connection for which it does
-//! so waits for tens of milliseconds. Here memory is reserved for as many sources as there can be and taken as
-//! they come. The hash is keyed with secret random numbers, as that of flows is.
+//! so waits for tens of milliseconds. Here memory is reserved for as many sources as there can be: that of records
+//! is taken as they come, that of a large index at once. The hash is keyed with secret random numbers, as that of
+//! flows is.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -21,7 +22,7 @@ pub struct SourceMap<V> {
 }
 
 impl<V: Default> SourceMap<V> {
-    /// Room for `capacity` sources. Memory is reserved, and taken as they come.
+    /// Room for `capacity` sources.
     pub fn new(capacity: usize) -> Self {
         let secret = RandomState::new();
         Self {
