@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     process::{Child, Command, Stdio},
     sync::{
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Sender, channel},
     },
     thread,
@@ -24,7 +24,9 @@ use pair::{
 };
 use privileged::privileged;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything here takes, also where others have the machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Sends frames back to where they came from until `stop`, then checks that no memory is lost.
 fn echo(interface: &str, queue: u32, sockets: &Sender<(u32, OwnedFd)>, stop: &AtomicBool) -> u64 {
     let config = XdpConfig::new(interface, queue);
@@ -53,8 +55,9 @@ fn echo(interface: &str, queue: u32, sockets: &Sender<(u32, OwnedFd)>, stop: &At
 fn all_memory_is_back(port: &mut XdpPort, config: &XdpConfig) {
     let clock = Clock::start();
     let free = port.pool().chunks() - config.fill as usize;
-    while port.pool().available() < free && clock.now().nanos() < 2_000_000_000 {
+    while port.pool().available() < free && clock.now().since(Instant::ZERO) < PATIENCE {
         port.receive(clock.now(), &mut Burst::new());
+        thread::yield_now();
     }
     assert_eq!(port.pool().available(), free, "{:?}", port.counters());
 }
@@ -226,12 +229,12 @@ const COUNT: u32 = 50_000;
 /// Sends `count` frames as fast as they are taken to a far end that is scheduled apart from us, and
 /// says how many were lost in kicks and how many arrived.
 fn flood(veth: &Veth, config: &XdpConfig, count: u32) -> (u64, u64) {
-    let stop = AtomicBool::new(false);
+    let (stop, arrived) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let guard = StopOnDrop(&stop);
         let (sockets, opened) = channel();
         let mut steering = Veth::inside(&veth.far, || steering(NEAR));
-        let stop = &stop;
+        let (stop, arrived) = (&stop, &arrived);
         let receiver = scope.spawn(move || {
             Veth::inside(&veth.far, || {
                 let mut port = XdpPort::open(&XdpConfig::new(Veth::FAR, 0)).unwrap();
@@ -240,10 +243,11 @@ fn flood(veth: &Veth, config: &XdpConfig, count: u32) -> (u64, u64) {
                 while !stop.load(Ordering::Relaxed) {
                     port.receive(clock.now(), &mut burst);
                     drop(burst.drain());
+                    let counters = port.counters();
+                    let count = counters.received + counters.no_memory + counters.ring_full;
+                    arrived.store(count, Ordering::Relaxed);
                     port.wait(clock.now(), Some(clock.now() + Duration::from_millis(5)));
                 }
-                let counters = port.counters();
-                counters.received + counters.no_memory + counters.ring_full
             })
         });
         steering.register(0, opened.recv().unwrap().as_fd()).unwrap();
@@ -272,9 +276,16 @@ fn flood(veth: &Veth, config: &XdpConfig, count: u32) -> (u64, u64) {
             assert_eq!(port.counters().sent, count.into());
             port.counters().kick_lost
         });
-        thread::sleep(Duration::from_millis(100));
+        let clock = Clock::start();
+        let all_are_there = || lost + arrived.load(Ordering::Relaxed) >= count.into();
+        while !all_are_there() && clock.now().since(Instant::ZERO) < PATIENCE {
+            thread::sleep(Duration::from_millis(5));
+        }
+        // One that is counted twice would show soon.
+        thread::sleep(Duration::from_millis(50));
         drop(guard);
-        (lost, receiver.join().unwrap())
+        receiver.join().unwrap();
+        (lost, arrived.load(Ordering::Relaxed))
     })
 }
 
@@ -343,33 +354,39 @@ fn a_denied_source_costs_the_queue_nothing_and_others_go_on() {
     Veth::inside(&veth.near, || {
         let (mut near, steering) = open(Veth::NEAR, 1, NEAR);
         let (mut far, _far_steering) = Veth::inside_here(&veth.far, || open(Veth::FAR, 1, FAR));
-        let receive = |near: &mut XdpPort| {
-            let (clock, mut burst, mut count) = (Clock::start(), Burst::new(), 0);
-            while clock.now().millis() < 200 {
+        // Sends from a source, and says how many have come in once `judged` of them have been judged.
+        let round = |source, far: &mut XdpPort, near: &mut XdpPort, denied: u64| {
+            let (clock, mut burst, mut received) = (Clock::start(), Burst::new(), 0);
+            let mut take = |near: &mut XdpPort| {
                 near.receive(clock.now(), &mut burst);
-                count += burst.drain().count();
-            }
-            count
-        };
-        let round = |source, far: &mut XdpPort, near: &mut XdpPort| {
-            let mut received = 0;
+                received += burst.drain().count();
+                received
+            };
             for _ in 0..FRAMES / 50 {
                 send_from(far, source, 50);
-                let mut burst = Burst::new();
-                near.receive(Instant::ZERO, &mut burst);
-                received += burst.drain().count();
+                take(near);
             }
-            received + receive(near)
+            let judged = |received: usize| {
+                received as u64 + steering.counters().unwrap().of(Cause::Denied) - denied
+            };
+            while judged(take(near)) < FRAMES.into() {
+                assert!(clock.now().since(Instant::ZERO) < PATIENCE, "{:?}", near.counters());
+                thread::yield_now();
+            }
+            // What was denied and came in as well would be there by now.
+            take(near)
         };
         let (near, far) = (&mut near[0], &mut far[0]);
-        assert_eq!(round(attacker, far, near), FRAMES as usize);
+        assert_eq!(round(attacker, far, near, 0), FRAMES as usize);
         steering.deny(attacker.into(), 32).unwrap();
         let before = near.counters().received;
-        assert_eq!(round(attacker, far, near), 0);
+        assert_eq!(round(attacker, far, near, 0), 0);
         assert_eq!(near.counters().received, before);
-        assert_eq!(steering.counters().unwrap().of(Cause::Denied), u64::from(FRAMES));
-        assert_eq!(round([10, 99, 1, 2], far, near), FRAMES as usize, "others are not touched");
+        let denied = u64::from(FRAMES);
+        assert_eq!(steering.counters().unwrap().of(Cause::Denied), denied);
+        let others = round([10, 99, 1, 2], far, near, denied);
+        assert_eq!(others, FRAMES as usize, "others are not touched");
         assert!(steering.allow(attacker.into(), 32).unwrap());
-        assert_eq!(round(attacker, far, near), FRAMES as usize);
+        assert_eq!(round(attacker, far, near, denied), FRAMES as usize);
     });
 }

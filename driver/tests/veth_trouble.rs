@@ -15,7 +15,7 @@ use pair::{
 };
 use privileged::privileged;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn what_is_wrong_is_named() {

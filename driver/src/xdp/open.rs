@@ -23,8 +23,9 @@ use super::{
 };
 use crate::{Chosen, Interface, TransferMode, XdpError, frame::CHUNK_SIZE};
 
-/// How long the kernel may take to let go of a queue whose owner has just gone.
-const BIND_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the kernel may take to let go of a queue whose owner has just gone: it does so by a work queue, behind
+/// an RCU grace period and the lock that all changes of interfaces share, which on a loaded machine is seconds.
+const BIND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Chunks on one hugepage.
 const CHUNKS_PER_HUGEPAGE: u32 = 512;
