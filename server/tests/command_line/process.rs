@@ -10,6 +10,9 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+/// Longer than anything here takes, also where others have the machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 pub fn command(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pagewire"));
     command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null());
@@ -35,7 +38,7 @@ pub fn signal(child: &Child, signal: Signal) {
 pub fn end(child: Child) -> Output {
     let start = Instant::now();
     let output = child.wait_with_output().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(8));
+    assert!(start.elapsed() < PATIENCE);
     output
 }
 
@@ -115,7 +118,7 @@ impl Served {
         let count = || self.log().lines().filter(|line| line.contains(words)).count();
         let before = count();
         signal(&self.child, ask);
-        let deadline = Instant::now() + Duration::from_secs(8);
+        let deadline = Instant::now() + PATIENCE;
         while count() == before {
             assert!(Instant::now() < deadline, "never said `{words}`: {}", self.log());
             std::thread::sleep(Duration::from_millis(2));
@@ -132,7 +135,7 @@ impl Drop for Served {
 
 /// Asks for a path on an open connection, and returns the answer's status and body.
 pub fn get(stream: &mut TcpStream, path: &str) -> (u16, String) {
-    stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut reader = BufReader::new(stream);
     let (mut status, mut length) = (0, 0);
