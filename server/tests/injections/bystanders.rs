@@ -34,6 +34,7 @@ pub fn beside(site: &Site, work: impl FnOnce()) {
         .collect();
     let (is_over, fetched) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
+        let end = EndOnDrop(&is_over);
         for _ in 0..CONNECTIONS {
             scope.spawn(|| {
                 let mut connection = Connection::open(site.address(), 1 << 20);
@@ -52,9 +53,18 @@ pub fn beside(site: &Site, work: impl FnOnce()) {
             });
         }
         work();
-        is_over.store(true, Ordering::Relaxed);
+        drop(end);
     });
     let fetched = fetched.into_inner();
     eprintln!("bystanders fetched {fetched} files");
     assert!(fetched > CONNECTIONS, "they fetched nothing");
+}
+
+/// Ends the connections, also if the work fails: nobody waits for them for ever.
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

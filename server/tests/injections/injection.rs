@@ -13,7 +13,7 @@ use pagewire_driver::Random;
 
 use crate::{
     judge::{Case, Transport, Version, may_begin, may_complete},
-    site::{NOTICED, Site},
+    site::{NOTICED, PATIENCE, Site},
     transfer::{Connection, Fetch},
 };
 
@@ -78,6 +78,7 @@ pub struct Outcome {
     cut: u64,
     mid_transfer: u64,
     returned: u64,
+    noticed_late: u64,
 }
 
 impl Outcome {
@@ -89,16 +90,19 @@ impl Outcome {
         self.cut += other.cut;
         self.mid_transfer += other.mid_transfer;
         self.returned += other.returned;
+        self.noticed_late += other.noticed_late;
     }
 
     /// The run has not passed its subject by.
     pub fn assert_all_kinds(&self) {
         let least = self.injections / 50;
-        for count in [self.complete_in_place, self.complete_otherwise, self.cut, self.mid_transfer]
-        {
+        for count in [self.complete_in_place, self.complete_otherwise, self.mid_transfer] {
             assert!(count >= least, "{self}");
         }
-        assert!(self.returned > 0, "{self}");
+        // How many of them are caught depends on who runs when, and how late changes are noticed on who has to
+        // wait for the machine: all of them at once it is not.
+        assert!(self.cut > 0, "{self}");
+        assert!(self.noticed_late < self.returned, "{self}");
     }
 }
 
@@ -107,13 +111,14 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} mid-transfer, {} cut off, {} completed although changed in place ({} mixed by the \
-             kernel), {} completed otherwise, {} asked again",
+             kernel), {} completed otherwise, {} asked again, of which {} for long",
             self.mid_transfer,
             self.cut,
             self.complete_in_place,
             self.mixed,
             self.complete_otherwise,
-            self.returned
+            self.returned,
+            self.noticed_late
         )
     }
 }
@@ -267,7 +272,8 @@ impl Injection {
         }
     }
 
-    /// What others get who come later: at once maybe the old version still, after a second the new.
+    /// What others get who come later: at once maybe the old version still, after a second the new, and later than
+    /// that only where a thread of the server did not run meanwhile.
     fn ask_again(
         &self,
         site: &Site,
@@ -287,19 +293,27 @@ impl Injection {
             self.fetch(site, name, clients);
             thread::sleep(Duration::from_millis(50));
         }
-        let fetch = self.fetch(site, name, clients);
-        let expected = match self.action {
-            Action::Delete => 404,
-            Action::Forbid => 403,
-            _ => 200,
-        };
-        let current = versions.last().map(Version::bytes);
-        match fetch {
-            Fetch::Complete { status, body } if status == expected => {
-                let is_current = status != 200 || Some(body.as_slice()) == current;
-                assert!(is_current, "seed {}: {transport:?} serves an old version", self.seed);
-            }
-            other => panic!("seed {}: {expected} expected: {other:.300?}", self.seed),
+        let mut fetch = self.fetch(site, name, clients);
+        outcome.noticed_late += u64::from(!self.is_current(&fetch, versions));
+        while !self.is_current(&fetch, versions) {
+            let waited = changed.elapsed();
+            assert!(
+                waited < NOTICED + PATIENCE,
+                "seed {}: {transport:?} after {waited:?}: {fetch:.300?}",
+                self.seed
+            );
+            thread::sleep(Duration::from_millis(50));
+            fetch = self.fetch(site, name, clients);
+        }
+    }
+
+    /// Whether this is what the file is now.
+    fn is_current(&self, fetch: &Fetch, versions: &[Version]) -> bool {
+        let Fetch::Complete { status, body } = fetch else { return false };
+        match self.action {
+            Action::Delete => *status == 404,
+            Action::Forbid => *status == 403,
+            _ => *status == 200 && versions.last().is_some_and(|it| it.bytes() == body),
         }
     }
 

@@ -28,7 +28,7 @@ use injection::{Injection, Outcome};
 use judge::Transport;
 use pagewire_stack::FileObject;
 use pagewire_tools::lab::{INTERFACE, Lab, LabConfig, Side, privileged};
-use site::Site;
+use site::{PATIENCE, Site};
 
 /// Injections of a run in CI.
 const FEW: u64 = 1_000;
@@ -102,7 +102,7 @@ fn user_stack(count: u64) {
 
 /// What was mapped is taken down by a thread of its own.
 fn assert_nothing_is_left() {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
     while FileObject::live_mappings() > 0 {
         assert!(Instant::now() < deadline, "{} mappings are left", FileObject::live_mappings());
         thread::sleep(Duration::from_millis(10));

@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// loaded machine takes on top.
 pub const NOTICED: Duration = Duration::from_millis(1_700);
 
+/// Longer than anything takes, also where others have the machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A server in this process that may read only what its user may, even if that is root.
 pub struct Site {
     server: Server,
@@ -45,7 +48,7 @@ impl Site {
 
     /// Ends it: every connection that was opened must have been closed, and nothing unreadable met.
     pub fn finish(self) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         self.server.drain();
         assert!(self.server.wait_ended(deadline), "it does not drain");
         let counters: Vec<String> = self.server.counters().map(ToString::to_string).collect();

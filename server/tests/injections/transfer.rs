@@ -3,10 +3,11 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
 };
 
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+
+use crate::site::PATIENCE;
 
 /// What came of a request.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Connection {
         sockopt::set_socket_recv_buffer_size(&socket, buffer / 2).unwrap();
         connect(&socket, &to).unwrap();
         let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, received: Vec::new(), is_over: false }
     }
