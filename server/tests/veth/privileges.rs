@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     process::{Output, Stdio},
 };
 
 use pagewire_tools::lab::{INTERFACE, Lab, LabConfig, SERVER, Side, privileged};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     client::Client,
@@ -60,8 +62,10 @@ fn after_the_start_it_is_another_user_without_capabilities_and_serves_on() {
             assert!(holders.iter().all(|(thread, _)| thread == "keeper"), "{holders:?}");
         }
         assert!(threads(&process, "NoNewPrivs:").iter().all(|(_, is_set)| is_set == "1"));
-        let filtered = threads(&process, "Seccomp:").into_iter().filter(|(_, mode)| mode == "2");
-        assert_eq!(filtered.filter(|(thread, _)| thread.starts_with("shard-")).count(), 2);
+        let filtered = threads(&process, "Seccomp:");
+        let shards: Vec<_> =
+            filtered.iter().filter(|(thread, _)| thread.starts_with("shard-")).collect();
+        assert!(!shards.is_empty() && shards.iter().all(|(_, mode)| mode == "2"), "{filtered:?}");
         for server in SERVER {
             let mut client = Client::connect_many(&lab, server, 1).remove(0);
             assert!(client.get("/page").unwrap() == site.files["page"], "{server}: other bytes");
@@ -72,24 +76,25 @@ fn after_the_start_it_is_another_user_without_capabilities_and_serves_on() {
     }
 }
 
-/// Runs it as a user with just these capabilities, until it is ready or ends.
-fn run_with(lab: &Lab, site: &Site, capabilities: &[&str], flags: &str) -> Output {
+/// Runs it as a user with just these capabilities, until it is ready or ends. Returns its first line too.
+fn run_with(lab: &Lab, site: &Site, capabilities: &[&str], flags: &str) -> (String, Output) {
     let each = capabilities.iter().map(|it| format!(",+{it}"));
     let set = std::iter::once("-all".to_owned()).chain(each).collect::<String>();
-    let mut command = lab.command(Side::Server, "timeout");
-    command.args([
-        "--signal=TERM",
-        "3",
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-    ]);
+    let mut command = lab.command(Side::Server, "setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
     for kind in ["inh-caps", "ambient-caps", "bounding-set"] {
         command.arg(format!("--{kind}={set}"));
     }
     command.arg(env!("CARGO_BIN_EXE_pagewire")).arg("serve").arg(site.root());
-    command.args(flags.split(' ')).stdin(Stdio::null()).output().unwrap()
+    command.args(flags.split(' '));
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    if !line.is_empty() {
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    }
+    (line, child.wait_with_output().unwrap())
 }
 
 #[test]
@@ -99,12 +104,11 @@ fn just_these_capabilities_are_needed_and_none_can_be_left_out() {
     }
     let lab = Lab::up(&LabConfig::unique()).unwrap();
     let site = public_site();
-    let output = run_with(&lab, &site, &CAPABILITIES, XDP);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("ready"), "{said}");
+    let (line, output) = run_with(&lab, &site, &CAPABILITIES, XDP);
+    assert!(line.contains("ready"), "{line} {}", String::from_utf8_lossy(&output.stderr));
     for missing in CAPABILITIES {
         let rest: Vec<_> = CAPABILITIES.into_iter().filter(|it| *it != missing).collect();
-        let output = run_with(&lab, &site, &rest, XDP);
+        let (_, output) = run_with(&lab, &site, &rest, XDP);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "without {missing}: {said}");
         assert!(said.to_lowercase().contains(&format!("cap_{missing}")), "{missing}: {said}");
