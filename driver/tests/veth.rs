@@ -25,7 +25,7 @@ use pair::{
 use privileged::privileged;
 
 /// Longer than anything here takes, also where others have the machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Sends frames back to where they came from until `stop`, then checks that no memory is lost.
 fn echo(interface: &str, queue: u32, sockets: &Sender<(u32, OwnedFd)>, stop: &AtomicBool) -> u64 {
@@ -248,7 +248,7 @@ fn flood(veth: &Veth, config: &XdpConfig, count: u32) -> (u64, u64) {
                     arrived.store(count, Ordering::Relaxed);
                     port.wait(clock.now(), Some(clock.now() + Duration::from_millis(5)));
                 }
-            })
+            });
         });
         steering.register(0, opened.recv().unwrap().as_fd()).unwrap();
         Veth::inside(&veth.far, || steering.attach(Veth::FAR)).unwrap();

@@ -15,7 +15,7 @@ use pair::{
 };
 use privileged::privileged;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
 fn what_is_wrong_is_named() {
