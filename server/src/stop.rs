@@ -1,10 +1,12 @@
 //! How the control thread tells the shards to stop, or that there is something to adopt.
 //!
-//! Both are in one word, which a shard reads once a turn.
+//! Both are in one word, which a shard reads once a turn. From a drain the shards go together, when the last
+//! of them has nothing left to do: a packet may arrive at another one than its connection's, and who has gone
+//! passes nothing on.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
 /// What a shard is to do.
@@ -29,6 +31,8 @@ const ANNOUNCEMENT: u32 = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     word: Arc<AtomicU32>,
+    /// Shards that have something left to do.
+    on_duty: Arc<AtomicUsize>,
 }
 
 /// What was read at one moment.
@@ -57,6 +61,12 @@ impl Stop {
         Heard(self.word.load(Ordering::Acquire))
     }
 
+    /// Puts a shard on duty, which the others wait for in a drain.
+    pub fn duty(&self) -> Duty {
+        self.on_duty.fetch_add(1, Ordering::AcqRel);
+        Duty { stop: self.clone(), is_done: false }
+    }
+
     /// Asks for a drain.
     pub fn drain(&self) {
         self.word.fetch_or(DRAIN, Ordering::AcqRel);
@@ -73,9 +83,48 @@ impl Stop {
     }
 }
 
+/// One shard's part in it. Whoever drops it, however that comes, is not waited for.
+#[derive(Debug)]
+pub struct Duty {
+    stop: Stop,
+    is_done: bool,
+}
+
+impl Duty {
+    /// What is in force now.
+    pub fn hear(&self) -> Heard {
+        self.stop.hear()
+    }
+
+    /// Says that in a drain this shard has nothing left to do. True once no shard has.
+    pub fn done(&mut self) -> bool {
+        if !std::mem::replace(&mut self.is_done, true) {
+            self.stop.on_duty.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.stop.on_duty.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        self.done();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shards_go_together() {
+        let stop = Stop::default();
+        let [mut first, mut second, third] = [stop.duty(), stop.duty(), stop.duty()];
+        assert!(!first.done());
+        assert!(!first.done(), "counted once");
+        assert!(!second.done());
+        drop(third);
+        assert!(first.done() && second.done());
+    }
 
     #[test]
     fn orders_only_become_stricter() {

@@ -108,7 +108,7 @@ impl<'a> Launch<'a> {
             changes,
             log: self.access_log.as_ref().and_then(|log| log.recorder(Arc::clone(&counters))),
         };
-        let (stop, idle) = (self.stop.clone(), self.config.idle());
+        let (duty, idle) = (self.stop.duty(), self.config.idle());
         let end = End { number, ended: self.ended.0.clone() };
         let confine = self.keeper.confine();
         let run = move || {
@@ -129,7 +129,7 @@ impl<'a> Launch<'a> {
                     return String::new();
                 }
             };
-            shard.run(&clock, &stop, idle);
+            shard.run(&clock, duty, idle);
             shard.transport().summary()
         };
         let thread = self.keeper.spawn(format!("shard-{number}"), run)?;

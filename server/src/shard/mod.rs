@@ -13,7 +13,11 @@ mod patience;
 mod tests;
 mod wheel;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use pagewire_driver::{Clock, Instant};
 use pagewire_stack::{Close, CloseReason, ConnectionId, Event, EventBatch, Observe, Transport};
@@ -30,11 +34,13 @@ use crate::{
     access_log::Recorder,
     counters::{Counter, Counters},
     service::{Afterwards, Reply, Service},
-    stop::{Order, Stop},
+    stop::{Duty, Order},
 };
 
 /// Connections that one turn looks at because of their deadlines.
 const MOST_DUE: usize = 256;
+/// How often a shard that has nothing left to do in a drain looks whether others have.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What a shard does when there is nothing to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -239,8 +245,9 @@ impl<T: Transport> Shard<T> {
 }
 
 impl<T: Observe> Shard<T> {
-    /// Serves until told to stop. A drain ends when the last connection has.
-    pub fn run(&mut self, clock: &Clock, stop: &Stop, idle: Idle) {
+    /// Serves until told to stop. A drain ends when the last connection has, of all shards.
+    pub fn run(&mut self, clock: &Clock, mut duty: Duty, idle: Idle) {
+        let mut look_again = None;
         loop {
             let now = clock.now();
             if self.service.date().is_stale(now) {
@@ -248,7 +255,7 @@ impl<T: Observe> Shard<T> {
             }
             self.turn(now);
             self.counters.add(Counter::Turns, 1);
-            let heard = stop.hear();
+            let heard = duty.hear();
             if let Some(change) = self.changes.after(heard.announcements()) {
                 self.adopt(&change, now);
             }
@@ -257,7 +264,10 @@ impl<T: Observe> Shard<T> {
                 Order::Drain => {
                     self.drain(now);
                     if self.transport.connections() == 0 {
-                        return;
+                        if duty.done() {
+                            return;
+                        }
+                        look_again = Some(now + LOOK_AGAIN);
                     }
                 }
                 Order::Halt => return self.halt(now),
@@ -269,7 +279,7 @@ impl<T: Observe> Shard<T> {
             if idle == Idle::Sleep && self.inbox.is_empty() {
                 let flush = self.log.as_ref().and_then(Recorder::deadline);
                 let left = (!self.due.is_empty()).then_some(now);
-                let due = [left, self.wheel.next(), self.admission.next(), flush];
+                let due = [left, self.wheel.next(), self.admission.next(), flush, look_again];
                 self.transport.wait(now, due.into_iter().flatten().min());
             }
         }

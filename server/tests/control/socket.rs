@@ -235,3 +235,22 @@ fn a_server_that_has_ended_is_seen_as_one_that_does_not_answer() {
             .any(|(figure, value)| figure.name == "requests" && *value == 1)
     );
 }
+
+#[test]
+fn shards_end_a_drain_together() {
+    let running = Running::start(&["--cores=0,1"]);
+    let mut last = running.ask_for("/large.bin");
+    let received = last.read(&mut [0; 1]).unwrap();
+    running.server.drain();
+    // Whose turns count up is there, and would pass on what arrives for the other.
+    for _ in 0..20 {
+        let before: Vec<_> = running.server.turns().map(Option::unwrap).collect();
+        running.server.wake();
+        wait_until("both make turns", || {
+            running.server.turns().zip(&before).all(|(now, &before)| now.unwrap() > before)
+        });
+    }
+    let rest = last.read_to_end(&mut Vec::new()).unwrap();
+    assert!(received + rest > 32 << 20);
+    assert!(running.server.wait_ended(Instant::now() + PATIENCE));
+}
