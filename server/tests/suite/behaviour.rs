@@ -18,12 +18,15 @@ pub const CHECKS: &[Check] = &[
     ("responses of all kinds keep apart", all_kinds),
     ("a request may come byte by byte", byte_by_byte),
     ("a request may be cut anywhere", cut_anywhere),
-    ("an empty line between requests begins none", empty_line),
     ("requests before a half-close are answered", half_close),
     ("a half-close within a request ends the connection", half_close_within_a_request),
     ("files of every size around a boundary are whole", sizes),
     ("any range of a large file is right", ranges_of_a_large_file),
     ("a file beyond 4 GiB is served at its far end", beyond_four_gibibytes),
+];
+
+pub const DEADLINES: &[Check] = &[
+    ("an empty line between requests begins none", empty_line),
     ("a slow head gets 408", slow_head),
     ("a drip of header fields gets 408", drip),
     ("an idle connection ends in order", idle),

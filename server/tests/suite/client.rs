@@ -3,10 +3,10 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::target::Target;
+use crate::target::{PATIENCE, Target};
 
 /// A response, read whole.
 #[derive(Clone, Debug)]
@@ -42,9 +42,9 @@ pub struct Client {
 
 impl Client {
     pub fn connect(target: &Target) -> Self {
-        let stream = TcpStream::connect_timeout(&target.address, Duration::from_secs(5)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+        let stream = TcpStream::connect_timeout(&target.address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::new() }
     }
@@ -108,16 +108,17 @@ impl Client {
         let mut byte = [0];
         let error = self.stream.read(&mut byte).expect_err("silence");
         assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
-        self.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
-    /// Reads until the connection ends, in order or not; all that came, and how long it took.
-    pub fn drain_to_end(&mut self) -> (Vec<u8>, Duration) {
-        let start = Instant::now();
+    /// Reads until the connection ends, in order or not: all that came.
+    pub fn drain_to_end(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.buffer);
         // A reset ends it as well as a FIN.
-        let _ = self.stream.read_to_end(&mut bytes);
-        (bytes, start.elapsed())
+        if let Err(error) = self.stream.read_to_end(&mut bytes) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "it does not end: {error}");
+        }
+        bytes
     }
 
     fn fill(&mut self, most: usize) -> usize {

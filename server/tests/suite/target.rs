@@ -21,7 +21,11 @@ pub struct Target {
     pub root: PathBuf,
 }
 
-/// What clients may count on: how long the server waits for a request to be complete...
+/// Longer than anything takes, also where others have the machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What clients may count on once the server has been told to [hurry](Running::hurry): how long it waits for a
+/// request to be complete...
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// ...for a request to begin...
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -137,11 +141,13 @@ pub fn pattern(len: usize) -> Vec<u8> {
 /// A server in this process.
 pub struct Running {
     server: Server,
+    config: Config,
     directory: TempDir,
 }
 
 impl Running {
-    /// Serves a fresh directory, on the transport that `flags` choose.
+    /// Serves a fresh directory, on the transport that `flags` choose, with patience for clients that have to wait
+    /// for the machine.
     pub fn start(flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         prepare(&directory.path().join(ROOT));
@@ -149,13 +155,20 @@ impl Running {
         let file = directory.path().join("pagewire.toml");
         let base = directory.path().to_str().unwrap();
         fs::write(&file, SITES.replace("{base}", base)).unwrap();
-        let times =
-            ["--head-timeout=1s", "--idle-timeout=4s", "--send-timeout=3s", "--drain-timeout=5s"];
+        let times = ["--head-timeout=1m", "--idle-timeout=2m", "--send-timeout=1m"];
         let words =
             ["pagewire", "serve", "--config", file.to_str().unwrap()].into_iter().chain(times);
         let config = Config::of_command_line(words.chain(flags.iter().copied())).unwrap();
         let server = Server::start(&config).unwrap();
-        Self { server, directory }
+        Self { server, config, directory }
+    }
+
+    /// From now on it waits no longer for clients than they may count on.
+    pub fn hurry(&self) {
+        let mut config = self.config.clone();
+        let timeouts = &mut config.live.timeouts;
+        (timeouts.head, timeouts.idle, timeouts.send) = (HEAD_TIMEOUT, IDLE_TIMEOUT, SEND_TIMEOUT);
+        self.server.reload(&config).unwrap();
     }
 
     /// How to reach it, by its address of number `address`.
@@ -167,14 +180,14 @@ impl Running {
     /// Waits for all connections to be gone, drains, and says what was counted. Fails if `failed` has
     /// anything in it, or a connection was left.
     pub fn finish(self, failed: &[&str]) {
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Instant::now() + PATIENCE;
         let is_even = || self.total(&[Counter::Opened]) == self.total(CLOSED);
         while !is_even() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }
         let (opened, closed) = (self.total(&[Counter::Opened]), self.total(CLOSED));
         self.server.drain();
-        let has_drained = self.server.wait_ended(Instant::now() + Duration::from_secs(6));
+        let has_drained = self.server.wait_ended(Instant::now() + PATIENCE);
         let summary = self.server.finish().unwrap();
         for shard in summary.shards {
             eprintln!("core {}: {}; {}", shard.core, shard.counters, shard.transport);
