@@ -19,12 +19,16 @@ use server::Server;
 
 const LOOPBACK: &str = "127.0.0.1";
 
-/// A hundred requests of eight connections.
+/// Longer than anything here takes, also where others have the machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A hundred requests of eight connections, however long they take.
 fn plan(server: &Server, path: &str) -> Plan {
     Plan {
         connections: 8,
         requests_max: Some(100),
-        timeout: Duration::from_millis(500),
+        timeout: PATIENCE,
+        duration: PATIENCE * 2,
         ..Plan::new(&server.url(path)).unwrap()
     }
 }
@@ -114,13 +118,14 @@ fn a_body_of_another_length_or_content_than_before_is_noticed() {
 fn a_silent_server_costs_the_timeout_and_no_more() {
     let server = Server::start(LOOPBACK);
     let plan = Plan {
-        duration: Duration::from_millis(700),
+        timeout: Duration::from_millis(500),
+        duration: Duration::from_secs(3),
         requests_max: None,
         ..plan(&server, "/silent")
     };
     let start = Instant::now();
     let report = load::run(&plan).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(4));
+    assert!(start.elapsed() < PATIENCE);
     assert!(report.tally.failed(Cause::Timeout) >= 8, "{report}");
 }
 
@@ -128,8 +133,9 @@ fn a_silent_server_costs_the_timeout_and_no_more() {
 fn a_dead_server_is_given_up_soon() {
     let free = TcpListener::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap();
     let start = Instant::now();
-    let report = load::run(&Plan::new(&format!("http://{free}/")).unwrap()).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(3), "of 10 s");
+    let plan = Plan { duration: PATIENCE * 2, ..Plan::new(&format!("http://{free}/")).unwrap() };
+    let report = load::run(&plan).unwrap();
+    assert!(start.elapsed() < PATIENCE, "of twice that");
     assert_eq!(report.outcome(), Outcome::NoAnswer);
     assert!(report.gave_up && failures(&report)[0].0 == Cause::Refused, "{report}");
 }
@@ -137,16 +143,17 @@ fn a_dead_server_is_given_up_soon() {
 #[test]
 fn a_server_that_dies_is_noticed_and_given_up() {
     let server = Server::start(LOOPBACK);
-    let plan = Plan { requests_max: None, ..plan(&server, "/hello") };
+    let timeout = Duration::from_millis(500);
+    let plan = Plan { requests_max: None, timeout, ..plan(&server, "/hello") };
     let start = Instant::now();
     let report = thread::scope(|scope| {
         scope.spawn(|| {
-            thread::sleep(Duration::from_millis(300));
+            server.wait_for(plan.connections);
             server.die();
         });
         load::run(&plan).unwrap()
     });
-    assert!(start.elapsed() < Duration::from_secs(5), "of 10 s");
+    assert!(start.elapsed() < PATIENCE, "of twice that");
     assert_eq!(report.outcome(), Outcome::Failures);
     assert!(report.gave_up && report.tally.answered > 0, "{report}");
     assert!(report.tally.failed(Cause::Refused) > 0, "{report}");
@@ -156,21 +163,19 @@ fn a_server_that_dies_is_noticed_and_given_up() {
 fn a_server_that_comes_back_is_loaded_again() {
     let first = Server::start(LOOPBACK);
     let address = first.address;
-    let plan = Plan {
-        requests_max: None,
-        duration: Duration::from_millis(1_500),
-        timeout: Duration::from_secs(5),
-        ..plan(&first, "/hello")
-    };
+    let plan = Plan { requests_max: None, ..plan(&first, "/hello") };
+    let stop = AtomicBool::new(false);
     let report = thread::scope(|scope| {
-        scope.spawn(move || {
-            thread::sleep(Duration::from_millis(300));
+        scope.spawn(|| {
+            // Also if this fails.
+            let _stop = StopOnDrop(&stop);
+            first.wait_for(plan.connections);
             drop(first);
             thread::sleep(Duration::from_millis(300));
-            let _second = Server::start_at(address);
-            thread::sleep(Duration::from_secs(1));
+            let second = Server::start_at(address);
+            second.wait_for(plan.connections);
         });
-        load::run(&plan).unwrap()
+        load::run_watched(&plan, &stop, &mut |_| ()).unwrap()
     });
     assert!(!report.gave_up, "{report}");
     // Each connection is opened again. On its way it may have come to a listener that was about to close, and
@@ -178,18 +183,29 @@ fn a_server_that_comes_back_is_loaded_again() {
     assert!((16..=24).contains(&report.tally.opened), "{report}");
 }
 
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How long open loops last: longer than others keep the machine.
+const OPEN_TIME: Duration = Duration::from_secs(3);
+
 #[test]
 fn an_open_loop_keeps_its_rate_and_counts_from_the_intended_start() {
     let server = Server::start(LOOPBACK);
     let plan = Plan {
-        pace: Pace::Open { rate_per_s: 2_000.0 },
-        duration: Duration::from_secs(1),
+        pace: Pace::Open { rate_per_s: 1_000.0 },
+        duration: OPEN_TIME,
         requests_max: None,
         ..plan(&server, "/hello")
     };
     let report = load::run(&plan).unwrap();
     let started = report.requests + report.tally.unsent;
-    assert!((2_000..=2_001).contains(&started), "{report}");
+    assert!((3_000..=3_001).contains(&started), "{report}");
     assert_eq!(report.outcome(), Outcome::Right, "{report}");
 
     // One connection can do 20 a second of these; the others wait.
@@ -198,27 +214,27 @@ fn an_open_loop_keeps_its_rate_and_counts_from_the_intended_start() {
         pace: Pace::Open { rate_per_s: 100.0 },
         ..Plan { target: plan.target.clone(), ..self::plan(&server, "/slow") }
     };
-    let plan = Plan { duration: Duration::from_secs(1), requests_max: None, ..plan };
+    let plan = Plan { duration: OPEN_TIME, requests_max: None, ..plan };
     let report = load::run(&plan).unwrap();
-    assert!(report.tally.answered < 25 && report.tally.unsent > 70, "{report}");
+    assert!(report.tally.answered < 65 && report.tally.unsent > 230, "{report}");
     assert!(report.tally.quantile(0.5) > Duration::from_millis(200), "{report}");
     let started = report.requests + report.tally.unsent;
-    assert!((100..=101).contains(&started), "{report}");
+    assert!((300..=301).contains(&started), "{report}");
 }
 
 #[test]
 fn an_open_loop_with_a_connection_for_each_request_keeps_its_rate() {
     let server = Server::start(LOOPBACK);
     let plan = Plan {
-        pace: Pace::Open { rate_per_s: 500.0 },
-        duration: Duration::from_secs(1),
+        pace: Pace::Open { rate_per_s: 200.0 },
+        duration: OPEN_TIME,
         requests_max: None,
         close: true,
         ..plan(&server, "/hello")
     };
     let report = load::run(&plan).unwrap();
     assert_eq!(report.outcome(), Outcome::Right, "{report}");
-    assert!((500..=501).contains(&(report.requests + report.tally.unsent)), "{report}");
+    assert!((600..=601).contains(&(report.requests + report.tally.unsent)), "{report}");
     assert_eq!(report.tally.opened, report.requests);
 }
 
@@ -254,11 +270,14 @@ fn a_run_can_be_stopped_and_is_watched_by_the_second() {
     let (stop, mut seconds) = (AtomicBool::new(false), 0);
     let start = Instant::now();
     let report = load::run_watched(&plan, &stop, &mut |second| {
-        seconds += u32::from(second.answered > 0);
-        stop.store(true, Ordering::Relaxed);
+        if second.answered > 0 {
+            seconds += 1;
+            stop.store(true, Ordering::Relaxed);
+        }
     });
-    assert!(start.elapsed() < Duration::from_secs(3), "of 10 s");
-    assert_eq!((report.unwrap().outcome(), seconds), (Outcome::Interrupted, 1));
+    assert!(start.elapsed() < PATIENCE, "of twice that");
+    assert_eq!(report.unwrap().outcome(), Outcome::Interrupted);
+    assert!((1..=2).contains(&seconds), "{seconds}");
 }
 
 #[test]
@@ -299,7 +318,7 @@ fn the_user_level_stack_loads_a_server_in_a_lab() {
             addresses: vec![pagewire_stack::Prefix::new(ours, length).unwrap()],
             queues: vec![0],
         };
-        let plan = Plan { transport, timeout: Duration::from_secs(3), ..plan(&server, "/hello") };
+        let plan = Plan { transport, timeout: Duration::from_secs(10), ..plan(&server, "/hello") };
         let run = |plan: &Plan| lab.within(Side::Client, || load::run(plan)).unwrap().unwrap();
         for plan in [
             plan.clone(),
@@ -316,7 +335,7 @@ fn the_user_level_stack_loads_a_server_in_a_lab() {
         }
         assert!(server.peers().iter().all(|peer| *peer == ours));
         server.die();
-        let report = run(&plan);
+        let report = run(&Plan { timeout: Duration::from_secs(1), ..plan });
         assert_eq!(failures(&report)[0].0, Cause::Refused, "{report}");
     }
 }

@@ -8,8 +8,10 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use crate::PATIENCE;
 
 /// A server on a port of its own, until it is dropped.
 pub struct Server {
@@ -31,9 +33,15 @@ impl Server {
         Self::start_at(SocketAddr::new(address.parse().unwrap(), 0))
     }
 
-    /// The same on a port of the caller's choice.
+    /// The same on a port of the caller's choice, once whoever has it has let go of it.
     pub fn start_at(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let listener = loop {
+            match TcpListener::bind(address) {
+                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
+                bound => break bound.unwrap(),
+            }
+        };
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
@@ -64,6 +72,15 @@ impl Server {
 
     pub fn connections(&self) -> u64 {
         self.state.connections.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has so many connections and has answered on them.
+    pub fn wait_for(&self, connections: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.peers().len() < connections || self.requests() < 2 * connections as u64 {
+            assert!(Instant::now() < deadline, "{} connections", self.peers().len());
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Where connections came from.
