@@ -13,6 +13,7 @@ use std::{
 use pagewire::{
     config::Config,
     control::{
+        observer::{Observer, Snapshot},
         protocol::{Answer, Ask, Request},
         socket::ControlSocket,
     },
@@ -74,13 +75,24 @@ impl Running {
         assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
     }
 
-    /// Serves as fast as if nobody were in its way.
-    pub fn serves_on(&self) {
-        for _ in 0..50 {
-            let start = Instant::now();
-            self.fetch();
-            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    /// Serves as fast beside those who `hang` as if nobody were in its way. That is a time, and others may have the
+    /// machine for a while: of several tries, with others who hang in each, one must be in time.
+    pub fn serves_on_beside<T>(&self, hang: impl Fn() -> T) {
+        let mut slowest = Vec::new();
+        for _ in 0..3 {
+            let visitors = hang();
+            let times = (0..50).map(|_| {
+                let start = Instant::now();
+                self.fetch();
+                start.elapsed()
+            });
+            slowest.push(times.max().unwrap());
+            drop(visitors);
+            if slowest.iter().any(|time| *time < Duration::from_secs(2)) {
+                return;
+            }
         }
+        panic!("{slowest:?}");
     }
 
     pub fn visit(&self) -> Client {
@@ -88,6 +100,19 @@ impl Running {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client { stream: BufReader::new(stream) }
     }
+}
+
+/// What is seen once every shard has come to answer.
+pub fn seen_by(observer: &Observer) -> Snapshot {
+    let mut seen = observer.snapshot();
+    wait_until("all shards answer", || {
+        let all = seen.shards.iter().all(|shard| shard.answered);
+        if !all {
+            seen = observer.snapshot();
+        }
+        all
+    });
+    seen
 }
 
 /// Waits until something is so: `what`, for whoever reads that it never was.

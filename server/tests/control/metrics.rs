@@ -32,6 +32,25 @@ fn request(metrics: &Metrics, text: &str) -> String {
     answer
 }
 
+/// The metrics, once the only shard has answered so many requests and tells of it.
+fn scrape_after(metrics: &Metrics, requests: usize) -> String {
+    let mut text = scrape(metrics);
+    wait_until("all answers are counted", || {
+        let tells = |name: &str, end: &str| {
+            let mut lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+            lines.any(|line| line.ends_with(end))
+        };
+        let is_so = tells("pagewire_shard_responding", " 1")
+            && tells("pagewire_request_duration_seconds_count", &format!(" {requests}"))
+            && tells("pagewire_connection_rtt_seconds", "");
+        if !is_so {
+            text = scrape(metrics);
+        }
+        is_so
+    });
+    text
+}
+
 fn scrape(metrics: &Metrics) -> String {
     let answer = request(metrics, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -73,7 +92,7 @@ fn prometheus_reads_them_and_they_are_what_happened() {
     }
     let mut idle = running.ask_for("/nothing");
     idle.read_exact(&mut [0; 12]).unwrap();
-    let Some(samples) = parse(&scrape(&metrics)) else { return };
+    let Some(samples) = parse(&scrape_after(&metrics, 4)) else { return };
     let sum = |name: &str, label: &str, value: &str| -> f64 {
         let of = samples.iter().filter(|sample| {
             sample["name"] == name && (label.is_empty() || sample["labels"][label] == value)
@@ -124,8 +143,8 @@ fn other_requests_are_told_where_they_are() {
 fn hung_scrapers_never_stop_serving() {
     let running = Running::start(&["--cores=0"]);
     let metrics = serve(&running);
-    let hung: Vec<_> = (0..12)
-        .map(|number| {
+    running.serves_on_beside(|| {
+        let hang = |number| {
             let mut scraper = TcpStream::connect(metrics.address()).unwrap();
             // Some say nothing, some half a request, some never read the answer.
             let said: &[u8] = match number % 3 {
@@ -135,10 +154,9 @@ fn hung_scrapers_never_stop_serving() {
             };
             let _ = scraper.write_all(said);
             scraper
-        })
-        .collect();
-    running.serves_on();
-    drop(hung);
+        };
+        (0..12).map(hang).collect::<Vec<_>>()
+    });
     let works = || {
         let mut scraper = TcpStream::connect(metrics.address()).ok()?;
         scraper.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").ok()?;
@@ -155,7 +173,7 @@ fn names() -> BTreeSet<String> {
     running.fetch();
     let idle = running.ask_for("/small.txt");
     (&idle).read_exact(&mut [0; 12]).unwrap();
-    let text = scrape(&serve(&running));
+    let text = scrape_after(&serve(&running), 2);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let name_of = |line: &str| line.split(['{', ' ']).next().unwrap().to_owned();
     let mut names: BTreeSet<_> = lines.map(name_of).collect();
