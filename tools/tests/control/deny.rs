@@ -3,9 +3,11 @@
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
+use pagewire::control::observer::Snapshot;
 use pagewire_tools::lab::{INTERFACE, Lab, LabConfig, SERVER, Side, privileged};
 
 use crate::running::Running;
@@ -29,10 +31,35 @@ impl Running {
     }
 
     fn figure(&self, name: &str, cause: Option<&str>) -> u64 {
-        let seen = self.server.observer().snapshot();
+        let seen = self.snapshot();
         let of_shards = seen.shards.iter().flat_map(|shard| &shard.figures);
         let chosen = of_shards.chain(&seen.whole).filter(|(it, _)| it.name == name);
         chosen.filter(|(it, _)| it.cause == cause).map(|(_, value)| value).sum()
+    }
+
+    /// What is seen once every shard has come to answer.
+    fn snapshot(&self) -> Snapshot {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.server.observer().snapshot();
+            if seen.shards.iter().all(|shard| shard.answered) {
+                return seen;
+            }
+            assert!(Instant::now() < deadline, "a shard does not answer");
+        }
+    }
+
+    /// The same figure twice, with a moment in between: what was under way has come.
+    fn settled(&self, name: &str) -> u64 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let before = self.figure(name, None);
+            thread::sleep(MOMENT);
+            if self.figure(name, None) == before {
+                return before;
+            }
+            assert!(Instant::now() < deadline, "{name} is never the same twice");
+        }
     }
 
     fn connect(&self, server: IpAddr, patience: Duration) -> io::Result<TcpStream> {
@@ -72,14 +99,13 @@ fn a_denied_source_costs_nothing_and_is_heard_again_once_allowed() {
         let mut open = running.connect(server, PATIENCE).unwrap();
         ask(&mut open);
         hear(&mut open).unwrap();
-        // What is under way has come: nothing of this source is on its way any more.
-        std::thread::sleep(MOMENT);
+        // Nothing of this source is on its way any more.
+        let segments = running.settled("segments_received");
         assert_eq!(running.said(&format!("deny add {client}")), "");
         let bits = if client.is_ipv4() { 32 } else { 128 };
         assert_eq!(running.said("deny list"), format!("{client}/{bits}\n"));
         assert_eq!(running.figure("denied_sources", None), 1);
 
-        let segments = running.figure("segments_received", None);
         let denied = running.figure("steered_frames", Some("denied"));
         running.connect(server, MOMENT).unwrap_err();
         ask(&mut open);
@@ -89,8 +115,11 @@ fn a_denied_source_costs_nothing_and_is_heard_again_once_allowed() {
         running.server.reload(&running.config).unwrap();
         running.connect(server, MOMENT).unwrap_err();
         assert_eq!(running.figure("segments_received", None), segments, "no core has seen it");
-        let denied = running.figure("steered_frames", Some("denied")) - denied;
-        assert!(denied >= 3, "two SYNs and a request: {denied}");
+        let deadline = Instant::now() + PATIENCE;
+        // Two SYNs and a request.
+        while running.figure("steered_frames", Some("denied")) < denied + 3 {
+            assert!(Instant::now() < deadline, "less than three were denied");
+        }
 
         // The other family is not concerned.
         let other = SERVER[usize::from(client.is_ipv4())];

@@ -1,6 +1,9 @@
 //! A server in this process, and `pw` beside it.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
 
 use pagewire::{config::Config, control::socket::ControlSocket, serve::Server};
 use pagewire_tools::lab::{Lab, Side};
@@ -53,6 +56,18 @@ impl Running {
         let output = self.pw(words);
         assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same, once it is as wanted: a shard that does not run for a while is left out.
+    pub fn said_at_last(&self, words: &str, is_wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let text = self.said(words);
+            if is_wanted(&text) {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "{text}");
+        }
     }
 
     /// Why it fails, on the standard error.

@@ -29,17 +29,18 @@ impl Running {
 fn connections_are_listed_for_eyes_and_scripts() {
     let running = Running::on_kernel();
     let clients = running.clients(20);
-    let text = running.said("connections");
-    assert_eq!(text.lines().count(), 21, "{text}");
+    let text = running.said_at_last("connections", |text| text.lines().count() == 21);
     let ours = clients[7].local_addr().unwrap().to_string();
     let row = text.lines().find(|line| line.contains(&ours)).unwrap();
     assert!(row.starts_with("estab      idle "), "{row}");
-    let json = running.said("connections --json --sort rtt --limit 5");
+    let five = "connections --json --sort rtt --limit 5";
+    let json = running.said_at_last(five, |text| text.lines().count() == 5);
     let rows: Vec<Connection> =
         json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 5);
     assert!(rows.is_sorted_by(|a, b| a.rtt_seconds >= b.rtt_seconds), "{json}");
-    assert_eq!(running.said("connections --count --peer 127.0.0.1 --state estab"), "20\n");
+    let count = "connections --count --peer 127.0.0.1 --state estab";
+    running.said_at_last(count, |text| text == "20\n");
     assert_eq!(running.said("connections --count --peer 10.0.0.0/8"), "0\n");
     let none = running.said("connections --peer 10.0.0.0/8");
     assert!(none.starts_with("STATE ") && none.lines().count() == 1, "{none}");
@@ -73,9 +74,9 @@ fn a_flag_beats_the_variable_and_off_names_no_socket() {
 fn top_shows_what_happens() {
     let running = Running::on_kernel();
     let _clients = running.clients(30);
-    let text = running.said("top --plain 1 --interval 200ms");
-    assert!(text.contains(" 30 open ") && text.contains("30 estab"), "{text}");
-    assert!(text.contains("30 of 30 connections"), "{text}");
+    let text = running.said_at_last("top --plain 1 --interval 200ms", |text| {
+        [" 30 open ", "30 estab", "30 of 30 connections"].iter().all(|part| text.contains(part))
+    });
     assert!(text.contains(&format!("kernel on {}", running.server.addresses()[0])), "{text}");
     // As `| head` does.
     let mut command = running.command("top --plain 3 --interval 100ms");
