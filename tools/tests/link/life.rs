@@ -49,7 +49,7 @@ fn both_families_cross_the_link_also_behind_a_gateway() {
         for address in SERVER {
             let round_trip = exchange(&lab, address);
             assert!(round_trip >= Duration::from_millis(30), "{round_trip:?}");
-            assert!(round_trip < Duration::from_secs(1), "{round_trip:?}");
+            assert!(round_trip < Duration::from_secs(20), "{round_trip:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 mod life;
 mod probe;
 
-use std::{fs, thread, time::Duration};
+use std::{fmt::Debug, fs, thread, time::Duration};
 
 use pagewire_tools::lab::{Side, privileged};
 use probe::{Bench, Train, delays, lost_runs, overtaken};
@@ -30,11 +30,19 @@ fn within(what: &str, value: f64, from: f64, to: f64) -> Result<(), String> {
     if fits { Ok(()) } else { Err(format!("{what}: {value}, not from {from} to {to}")) }
 }
 
-fn assert_within(what: &str, value: f64, from: f64, to: f64) {
-    within(what, value, from, to).unwrap();
+/// Whether so much was counted.
+fn counted<T: Copy + Debug + PartialEq>(what: &str, count: T, expected: T) -> Result<(), String> {
+    let fits = count == expected;
+    if fits { Ok(()) } else { Err(format!("{what}: {count:?}, not {expected:?}")) }
 }
 
-/// Measures times, which other work of the machine spoils: again, if need be.
+/// Whether something is so.
+fn so(what: &str, is_so: bool) -> Result<(), String> {
+    is_so.then_some(()).ok_or_else(|| what.to_owned())
+}
+
+/// Measures, which other work of the machine spoils: times, and what a link loses whose emulator has to wait for
+/// a core. So again, if need be; it fails if it does so each time.
 fn patiently(measure: impl Fn() -> Result<(), String>) {
     let disturbed: Vec<_> = (0..5).map_while(|_| measure().err()).collect();
     assert!(disturbed.len() < 5, "{disturbed:#?}");
@@ -49,7 +57,7 @@ fn packets_take_the_delay_and_keep_their_order() {
     for from in BOTH {
         patiently(|| {
             let (arrivals, _) = bench.send(train(from, 300, 500, MILLISECOND));
-            assert_eq!((arrivals.len(), overtaken(&arrivals).len()), (300, 0));
+            counted("arrived, overtaken", (arrivals.len(), overtaken(&arrivals).len()), (300, 0))?;
             let delays = delays(&arrivals);
             assert!(delays[0] >= 20 * MILLISECOND, "{:?}", delays[0]);
             within("median, ms", millis(delays[150]), 20.0, 20.0 + LATE_MS)
@@ -65,8 +73,8 @@ fn jitter_adds_up_to_its_time_and_lets_packets_overtake() {
     let bench = Bench::up("--delay 5ms --jitter 10ms");
     patiently(|| {
         let (arrivals, _) = bench.send(train(Side::Server, 1_000, 200, 300 * MICROSECOND));
-        assert_eq!(arrivals.len(), 1_000);
-        assert!(overtaken(&arrivals).len() > 300, "{}", overtaken(&arrivals).len());
+        counted("arrived", arrivals.len(), 1_000)?;
+        so("many are overtaken", overtaken(&arrivals).len() > 300)?;
         let delays = delays(&arrivals);
         assert!(delays[0] >= 5 * MILLISECOND);
         // Evenly spread: a quarter of the packets in each quarter of the time.
@@ -82,16 +90,15 @@ fn more_than_the_rate_leaves_at_the_rate_with_a_full_queue_in_front() {
     if !privileged() {
         return;
     }
-    let bench = Bench::up("--delay 2ms --rate 40mbit --queue 400k");
     for from in BOTH {
         patiently(|| {
-            let dropped = bench.report(from).link.queue_full;
+            let bench = Bench::up("--delay 2ms --rate 40mbit --queue 400k");
             // 240 Mbit/s of frames for 0.6 s. So much, and the queue so long, that it does not run empty
             // when the sender pauses.
             let (arrivals, _) = bench.send(train(from, 12_000, 1_500, 50 * MICROSECOND));
             let report = bench.report(from);
-            assert_eq!(report.failures(), 0, "{report}");
-            assert_eq!(report.link.queue_full - dropped, (12_000 - arrivals.len()) as u64);
+            counted("failures", report.failures(), 0)?;
+            counted("dropped", report.link.queue_full, (12_000 - arrivals.len()) as u64)?;
             let later = &arrivals[arrivals.len() / 4..];
             let time = later[later.len() - 1].arrived.saturating_sub(later[0].arrived);
             let rate = ((later.len() - 1) * 1_500 * 8) as f64 / time.as_secs_f64();
@@ -116,13 +123,16 @@ fn a_queue_takes_as_much_as_asked_and_drops_the_tail() {
         ("--rate 5mbit --delay 20ms --queue 1bdp", 16),
         ("--rate 5mbit --delay 20ms --queue 3bdp", 50),
     ] {
-        let bench = Bench::up(flags);
-        let (arrivals, time) = bench.send(train(Side::Server, 100, 1_500, Duration::ZERO));
-        let drained = time.as_micros() as usize / 2_400 + 1;
-        let taken =
-            arrivals.iter().zip(0..).take_while(|(arrival, n)| arrival.number == *n).count();
-        assert!((fitting..=fitting + drained).contains(&taken), "{flags}: {taken}, {drained} left");
-        assert!(arrivals.len() <= fitting + drained, "{flags}: {}", arrivals.len());
+        patiently(|| {
+            let bench = Bench::up(flags);
+            let (arrivals, time) = bench.send(train(Side::Server, 100, 1_500, Duration::ZERO));
+            let drained = time.as_micros() as usize / 2_400 + 1;
+            let taken =
+                arrivals.iter().zip(0..).take_while(|(arrival, n)| arrival.number == *n).count();
+            let most = (fitting + drained) as f64;
+            within(&format!("{flags}: taken"), taken as f64, fitting as f64, most)?;
+            within(&format!("{flags}: arrived"), arrivals.len() as f64, 0.0, most)
+        });
     }
 }
 
@@ -131,18 +141,21 @@ fn packets_are_lost_as_often_as_asked_and_none_besides() {
     if !privileged() {
         return;
     }
-    let bench = Bench::up("--delay 1ms --loss 5% --seed 11");
     for from in BOTH {
-        let (arrivals, _) = bench.send(train(from, COUNT, 100, 15 * MICROSECOND));
-        let report = bench.report(from);
-        assert_eq!((report.failures(), overtaken(&arrivals).len()), (0, 0), "{report}");
-        let lost = COUNT as usize - arrivals.len();
-        assert_eq!(report.link.lost, lost as u64, "{report}");
-        // Four standard deviations.
-        assert_within("lost", lost as f64, 876.0, 1_124.0);
-        // One by one: a packet in 20 follows a lost one.
-        let alone = lost_runs(&arrivals, COUNT).len();
-        assert_within("alone", alone as f64 / lost as f64, 0.92, 0.98);
+        patiently(|| {
+            let bench = Bench::up("--delay 1ms --loss 5% --seed 11");
+            let (arrivals, _) = bench.send(train(from, COUNT, 100, 15 * MICROSECOND));
+            let report = bench.report(from);
+            let apart = (report.failures(), overtaken(&arrivals).len());
+            counted("failures, overtaken", apart, (0, 0))?;
+            let lost = COUNT as usize - arrivals.len();
+            counted("lost", report.link.lost, lost as u64)?;
+            // Four standard deviations.
+            within("lost", lost as f64, 876.0, 1_124.0)?;
+            // One by one: a packet in 20 follows a lost one.
+            let alone = lost_runs(&arrivals, COUNT).len();
+            within("alone", alone as f64 / lost as f64, 0.92, 0.98)
+        });
     }
 }
 
@@ -151,14 +164,15 @@ fn bursts_are_as_long_and_as_many_as_asked() {
     if !privileged() {
         return;
     }
-    let bench = Bench::up("--burst-loss 5%,10 --seed 12");
-    let (arrivals, _) = bench.send(train(Side::Server, COUNT, 100, 15 * MICROSECOND));
-    let runs = lost_runs(&arrivals, COUNT);
-    let lost: u32 = runs.iter().sum();
-    assert_within("share", f64::from(lost) / f64::from(COUNT), 0.035, 0.065);
-    assert_within("length", f64::from(lost) / runs.len() as f64, 7.0, 13.0);
-    let report = bench.report(Side::Server);
-    assert_eq!(report.link.burst_lost, u64::from(lost), "{report}");
+    patiently(|| {
+        let bench = Bench::up("--burst-loss 5%,10 --seed 12");
+        let (arrivals, _) = bench.send(train(Side::Server, COUNT, 100, 15 * MICROSECOND));
+        let runs = lost_runs(&arrivals, COUNT);
+        let lost: u32 = runs.iter().sum();
+        counted("lost", bench.report(Side::Server).link.burst_lost, u64::from(lost))?;
+        within("share", f64::from(lost) / f64::from(COUNT), 0.035, 0.065)?;
+        within("length", f64::from(lost) / runs.len() as f64, 7.0, 13.0)
+    });
 }
 
 #[test]
@@ -166,21 +180,24 @@ fn packets_are_held_back_doubled_and_corrupted_as_often_as_asked() {
     if !privileged() {
         return;
     }
-    let bench = Bench::up("--delay 1ms --reorder 5%,4ms --duplicate 3% --corrupt 2% --seed 13");
-    let (arrivals, _) = bench.send(train(Side::Client, COUNT, 1_000, 30 * MICROSECOND));
-    let report = bench.report(Side::Client);
-    // Four standard deviations each.
-    assert_within("held back", report.link.reordered as f64, 906.0, 1_154.0);
-    let late = overtaken(&arrivals);
-    assert_within("overtaken", late.len() as f64, 800.0, 1_154.0);
-    assert!(late.iter().all(|arrival| arrival.delay() >= 5 * MILLISECOND));
-    assert_within("doubled", report.link.duplicated as f64, 504.0, 696.0);
-    // The kernel finds the bad checksum of nearly all, and so they do not arrive.
-    assert!(arrivals.iter().all(|arrival| arrival.intact));
-    let missing: u32 = lost_runs(&arrivals, COUNT).iter().sum();
-    let corrupted = report.link.corrupted as f64;
-    assert_within("corrupted", corrupted, 321.0, 479.0);
-    assert_within("missing", f64::from(missing), 0.9 * corrupted, corrupted);
+    patiently(|| {
+        let flags = "--delay 1ms --reorder 5%,4ms --duplicate 3% --corrupt 2% --seed 13";
+        let bench = Bench::up(flags);
+        let (arrivals, _) = bench.send(train(Side::Client, COUNT, 1_000, 30 * MICROSECOND));
+        let report = bench.report(Side::Client);
+        // Four standard deviations each.
+        within("held back", report.link.reordered as f64, 906.0, 1_154.0)?;
+        let late = overtaken(&arrivals);
+        within("overtaken", late.len() as f64, 800.0, 1_154.0)?;
+        so("they are late", late.iter().all(|arrival| arrival.delay() >= 5 * MILLISECOND))?;
+        within("doubled", report.link.duplicated as f64, 504.0, 696.0)?;
+        // The kernel finds the bad checksum of nearly all, and so they do not arrive.
+        assert!(arrivals.iter().all(|arrival| arrival.intact));
+        let missing: u32 = lost_runs(&arrivals, COUNT).iter().sum();
+        let corrupted = report.link.corrupted as f64;
+        within("corrupted", corrupted, 321.0, 479.0)?;
+        within("missing", f64::from(missing), 0.9 * corrupted, corrupted)
+    });
 }
 
 #[test]
@@ -189,18 +206,21 @@ fn packets_larger_than_the_path_carries_are_dropped_and_their_sender_is_told_unl
         return;
     }
     for (flags, told) in [("--path-mtu 1300", true), ("--path-mtu 1300,silent", false)] {
-        let bench = Bench::up(flags);
-        for (from, to) in [(Side::Server, "10.77.0.2"), (Side::Client, "10.77.0.1")] {
-            // Of as many bytes as fit, with the Ethernet header, and then of one more.
-            let (arrivals, _) = bench.send(train(from, 5, 1_314, MILLISECOND));
-            assert_eq!(arrivals.len(), 5, "{flags}");
-            let (arrivals, _) = bench.send(train(from, 1, 1_315, MILLISECOND));
-            assert_eq!(arrivals.len(), 0, "{flags}");
-            assert_eq!(bench.report(from).too_large, 1);
-            let route = bench.lab.command(from, "ip").args(["route", "get", to]).output().unwrap();
-            let route = String::from_utf8_lossy(&route.stdout).into_owned();
-            assert_eq!(route.contains("mtu 1300"), told, "{route}");
-        }
+        patiently(|| {
+            let bench = Bench::up(flags);
+            for (from, to) in [(Side::Server, "10.77.0.2"), (Side::Client, "10.77.0.1")] {
+                // Of as many bytes as fit, with the Ethernet header, and then of one more.
+                let (arrivals, _) = bench.send(train(from, 5, 1_314, MILLISECOND));
+                counted("arrived", arrivals.len(), 5)?;
+                let (arrivals, _) = bench.send(train(from, 1, 1_315, MILLISECOND));
+                assert_eq!(arrivals.len(), 0, "{flags}");
+                counted("too large", bench.report(from).too_large, 1)?;
+                let route = bench.lab.command(from, "ip").args(["route", "get", to]).output();
+                let route = String::from_utf8_lossy(&route.unwrap().stdout).into_owned();
+                counted("told", route.contains("mtu 1300"), told)?;
+            }
+            Ok(())
+        });
     }
 }
 
