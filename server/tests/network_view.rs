@@ -1,6 +1,9 @@
 //! The kernel's view of an interface, read in a lab and kept current while the lab changes.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use pagewire::control::netlink::{Network, NetworkError};
 use pagewire_driver::{MacAddress, Waker};
@@ -21,7 +24,8 @@ fn ip(lab: &Lab, words: &str) {
 /// Watches until the view is as wanted.
 fn until(network: &mut Network, wanted: impl Fn(&NetworkView) -> bool) {
     let waker = Waker::new().unwrap();
-    for _ in 0..50 {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
         if wanted(network.view()) {
             return;
         }

@@ -24,7 +24,7 @@ fn send_file(scene: &mut Scene, id: ConnectionId) -> (tempfile::NamedTempFile, V
     let range = FileRange { object, start: 0, len: LEN as u64 };
     scene.stack.submit(id, &mut vec![Part::File(range)]).unwrap();
     let mut seen = Vec::new();
-    for _ in 0..1_000 {
+    for _ in 0..20_000 {
         seen.extend(scene.turn());
         let Some(last) = seen.last() else {
             thread::sleep(Duration::from_millis(2));
@@ -66,7 +66,7 @@ fn what_is_sent_again_is_waited_for_if_it_is_no_longer_in_memory() {
         file.write_all_at(&pattern(LEN), 0).unwrap();
         file.set_modified(changed).unwrap();
         let mut again = scene.after(Duration::from_secs(4));
-        for _ in 0..1_000 {
+        for _ in 0..20_000 {
             if !again.is_empty() {
                 break;
             }

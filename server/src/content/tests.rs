@@ -72,7 +72,7 @@ impl Fixture {
     }
 
     fn next_answer(&mut self) -> Answered {
-        for _ in 0..2_000 {
+        for _ in 0..30_000 {
             if let Some(answered) = self.content.answered() {
                 return answered;
             }

@@ -77,7 +77,7 @@ fn the_laptop_serves_here_with_a_listing_and_a_line_for_each_request() {
     std::io::Write::write_all(&mut stream, request).unwrap();
     let page = std::io::read_to_string(stream).unwrap();
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("page"), "{page}");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    let deadline = std::time::Instant::now() + crate::client::PATIENCE;
     while !process.said().contains("\"GET / HTTP/1.1\" 200") {
         assert!(std::time::Instant::now() < deadline, "{}", process.said());
         std::thread::sleep(std::time::Duration::from_millis(20));

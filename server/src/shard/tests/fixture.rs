@@ -191,7 +191,7 @@ impl Fixture {
 
     /// Waits for helpers until the output has `count` responses in all.
     pub fn await_responses(&mut self, count: usize) {
-        for _ in 0..2_000 {
+        for _ in 0..30_000 {
             if self.statuses().len() >= count {
                 return;
             }

@@ -66,7 +66,7 @@ fn completion(residency: &mut Residency, waker: &Waker, now: Instant) -> Complet
 
 /// Until helpers have done what they were asked, and nobody waits for it.
 fn settle(residency: &mut Residency, pool: &DiskPool, now: Instant) {
-    for _ in 0..2_000 {
+    for _ in 0..30_000 {
         let answered = residency.completed(now);
         assert!(answered.is_none(), "{answered:?}");
         if residency.in_flight == 0 && pool.is_idle() {

@@ -123,21 +123,27 @@ fn cost(blocks: impl Fn(u64, u64) -> [std::ops::Range<u64>; 3]) -> f64 {
     start.elapsed().as_nanos() as f64 / ACKS as f64
 }
 
+/// The least that it costs in three tries.
+fn least(blocks: impl Fn(u64, u64) -> [std::ops::Range<u64>; 3]) -> f64 {
+    (0..3).map(|_| cost(&blocks)).fold(f64::INFINITY, f64::min)
+}
+
 /// The same work a byte, whatever the blocks are: a peer that repeats, scatters or reverses them gains
-/// nothing. Ratios, and generous ones: the clock is that of a shared machine.
+/// nothing. Ratios, and generous ones: the clock is that of a shared machine. For the same reason each kind has
+/// several tries, of which the quickest counts.
 #[test]
 fn hostile_blocks_cost_no_more_than_honest_ones() {
     let mss = u64::from(MSS);
-    let honest = cost(|number, sent| {
+    let honest = least(|number, sent| {
         let end = ((number + 2) * mss).min(sent);
         [mss..end, 0..0, 0..0]
     });
-    let repeated = cost(|_, sent| [mss..sent, mss..sent - mss, 2 * mss..sent]);
-    let scattered = cost(|number, sent| {
+    let repeated = least(|_, sent| [mss..sent, mss..sent - mss, 2 * mss..sent]);
+    let scattered = least(|number, sent| {
         let at = |salt: u64| (number * 7_919 + salt * 104_729) % (sent / mss - 2) + 1;
         [1, 2, 3].map(|salt| at(salt) * mss..(at(salt) + 1) * mss)
     });
-    let reversed = cost(|number, sent| {
+    let reversed = least(|number, sent| {
         let at = sent / mss - 2 - (2 * number) % (sent / mss - 3);
         [at * mss..(at + 1) * mss, at * mss..sent, mss..2 * mss]
     });
