@@ -65,3 +65,18 @@ pub fn alone() -> std::sync::MutexGuard<'static, ()> {
     // A test that failed leaves nothing in it.
     CORES.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+/// For tests of what is measured, which somebody who has the machine for a while spoils: tries it again, and fails
+/// if each of three tries does. A try says what was wrong.
+#[cfg(test)]
+pub fn patiently(mut attempt: impl FnMut() -> Result<(), String>) {
+    let spoilt: Vec<_> = (0..3).map_while(|_| attempt().err()).collect();
+    assert!(spoilt.len() < 3, "{spoilt:#?}");
+}
+
+/// What a try comes to: whether all of this is so of `what`.
+#[cfg(test)]
+pub fn holds(what: &dyn std::fmt::Debug, conditions: &[bool]) -> Result<(), String> {
+    let all = conditions.iter().all(|&it| it);
+    if all { Ok(()) } else { Err(format!("{conditions:?} of {what:?}")) }
+}

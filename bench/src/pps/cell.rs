@@ -233,7 +233,10 @@ mod tests {
     use pagewire_tools::lab;
 
     use super::*;
-    use crate::{ends::alone, pps::Placement};
+    use crate::{
+        ends::{alone, holds, patiently},
+        pps::Placement,
+    };
 
     #[test]
     fn frames_do_all_of_their_way_on_every_queue_in_every_kind_of_work() {
@@ -244,10 +247,12 @@ mod tests {
         let link = Link::up(Placement::Pinned).unwrap();
         for work in Work::ALL {
             let cell = Cell { work, bytes: 512, queues: 2 };
-            let measured = cell.measure(&link, Duration::from_secs(1)).unwrap();
-            assert_eq!(measured.packets.len(), 2, "{work:?}");
-            assert!(measured.packets.iter().all(|&count| count > 100), "{work:?}: {measured:?}");
-            assert!(measured.near.application > Duration::ZERO, "{work:?}: {measured:?}");
+            patiently(|| {
+                let measured = cell.measure(&link, Duration::from_secs(1)).unwrap();
+                assert_eq!(measured.packets.len(), 2, "{work:?}");
+                let all = measured.packets.iter().all(|&count| count > 100);
+                holds(&(work, &measured), &[all, measured.near.application > Duration::ZERO])
+            });
         }
     }
 }
