@@ -9,8 +9,8 @@ use std::{
 
 use pagewire_tools::lab::{Lab, Side};
 
-/// Longer than any retransmission that a test provokes.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// Longer than any retransmission that a test provokes, also where others have the machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection that is kept alive.
 pub struct Client {
@@ -82,12 +82,17 @@ impl Client {
     fn fill(&mut self) -> io::Result<()> {
         let mut bytes = [0; 16 * 1024];
         thread::sleep(self.pause);
-        match self.stream.read(&mut bytes)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            count => {
-                self.buffer.extend_from_slice(&bytes[..count]);
-                Ok(())
+        let count = loop {
+            match self.stream.read(&mut bytes) {
+                // With a timeout the kernel does not go on by itself after a stop of the process (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
             }
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.buffer.extend_from_slice(&bytes[..count]);
+        Ok(())
     }
 }

@@ -30,6 +30,10 @@ const ROUNDS: usize = 2;
 const SLOW: usize = 3;
 const PAUSE: Duration = Duration::from_millis(15);
 
+/// How often it is tried: a core that loses its turn between having looked at pages and copying them may find them
+/// gone, and how often it does depends on who else has the machine.
+const TRIES: usize = 3;
+
 fn name(number: usize) -> String {
     format!("file-{}", number % FILES)
 }
@@ -92,42 +96,45 @@ fn no_core_waits_for_the_disk_for_a_user_without_rights_and_files_of_root() {
     let site = cold_site();
     let lab = Lab::up(&LabConfig::unique()).unwrap();
     for flags in [KERNEL, XDP] {
-        forget(&site);
-        let process = Process::start(&lab, &site, &format!("{flags} --user nobody:nogroup"));
-        let group = MemoryGroup::new(MEMORY_BYTES).unwrap();
-        group.add(process.id()).unwrap();
-        for server in SERVER {
-            // What a core does for the first time needs pages of the program.
-            let mut client = Client::connect_many(&lab, server, 1).remove(0);
-            assert_eq!(client.get("/small").unwrap(), site.files["small"]);
-        }
-        let (faults, read) = (major_faults(&process), read_from_disk(&process));
-        eprintln!("{flags}: before, {read:?} bytes from the disk, {faults} major faults");
-        thread::scope(|scope| {
-            for client in 0..QUICK {
-                let (lab, site) = (&lab, &site);
-                scope
-                    .spawn(move || lab.within(Side::Client, || ask_for_all(site, client)).unwrap());
-            }
-            for client in 0..SLOW {
-                let (lab, site) = (&lab, &site);
-                scope
-                    .spawn(move || lab.within(Side::Client, || take_slowly(site, client)).unwrap());
-            }
-        });
-        let (before, faults) = (read, major_faults(&process) - faults);
-        let read = read_from_disk(&process);
-        let (all, cores) = (read.0 - before.0, read.1 - before.1);
-        eprintln!("{flags}: {all} bytes from the disk, {cores} by cores; {faults} major faults");
-        if all == 0 {
-            eprintln!("SKIPPED: temporary files are in memory here");
-        }
-        // Without care it is some hundred pages of the hundred thousand. A core that loses its turn between
-        // having looked at pages and copying them may find some gone.
-        assert!(faults <= 40 && cores <= 40 << 12, "cores have waited for the disk");
-        let counts = process.stop();
-        assert_eq!(counts.of("finished"), counts.of("connections"), "{}", counts.text());
+        assert!(
+            (0..TRIES).any(|_| waits_hardly(&site, &lab, flags)),
+            "cores have waited for the disk"
+        );
     }
+}
+
+/// Serves files from the disk, and says whether hardly a core waited for it.
+fn waits_hardly(site: &Site, lab: &Lab, flags: &str) -> bool {
+    forget(site);
+    let process = Process::start(lab, site, &format!("{flags} --user nobody:nogroup"));
+    let group = MemoryGroup::new(MEMORY_BYTES).unwrap();
+    group.add(process.id()).unwrap();
+    for server in SERVER {
+        // What a core does for the first time needs pages of the program.
+        let mut client = Client::connect_many(lab, server, 1).remove(0);
+        assert_eq!(client.get("/small").unwrap(), site.files["small"]);
+    }
+    let (faults, read) = (major_faults(&process), read_from_disk(&process));
+    eprintln!("{flags}: before, {read:?} bytes from the disk, {faults} major faults");
+    thread::scope(|scope| {
+        for client in 0..QUICK {
+            scope.spawn(move || lab.within(Side::Client, || ask_for_all(site, client)).unwrap());
+        }
+        for client in 0..SLOW {
+            scope.spawn(move || lab.within(Side::Client, || take_slowly(site, client)).unwrap());
+        }
+    });
+    let (before, faults) = (read, major_faults(&process) - faults);
+    let read = read_from_disk(&process);
+    let (all, cores) = (read.0 - before.0, read.1 - before.1);
+    eprintln!("{flags}: {all} bytes from the disk, {cores} by cores; {faults} major faults");
+    if all == 0 {
+        eprintln!("SKIPPED: temporary files are in memory here");
+    }
+    let counts = process.stop();
+    assert_eq!(counts.of("finished"), counts.of("connections"), "{}", counts.text());
+    // Without care it is some hundred pages of the hundred thousand.
+    faults <= 40 && cores <= 40 << 12
 }
 
 fn ask_for_all(site: &Site, first: usize) {

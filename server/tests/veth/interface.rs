@@ -25,7 +25,7 @@ pub fn run(lab: &Lab, side: Side, words: &str) {
 
 /// Waits until the process has said `words` so often.
 pub fn wait_said(process: &Process, words: &str, times: usize) {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + PATIENCE;
     while process.said().matches(words).count() < times {
         assert!(Instant::now() < deadline, "never said `{words}`: {}", process.said());
         thread::sleep(Duration::from_millis(10));
@@ -74,7 +74,7 @@ fn an_interface_that_vanishes_is_served_again_when_it_is_back() {
         fetch(&lab, &site);
         run(&lab, Side::Server, &format!("ip link del {INTERFACE}"));
         wait_said(&process, "the interface is lost", time);
-        thread::sleep(Duration::from_millis(600));
+        wait_said(&process, "not serving yet: there is no", time);
         plug_in(&lab);
         wait_said(&process, "serving again", time);
     }
@@ -148,7 +148,7 @@ fn an_address_may_become_pagewires_alone_and_the_kernels_again() {
         fetch(&mut old);
         let address = SocketAddr::new(SERVER[0], 9000);
         let listener = lab.within(Side::Server, || TcpListener::bind(address)).unwrap().unwrap();
-        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(2));
+        let connect = || TcpStream::connect_timeout(&address, PATIENCE);
         lab.within(Side::Client, connect).unwrap().expect("the kernel has its address back");
         drop(listener);
     }

@@ -14,6 +14,8 @@ use pagewire_tools::lab::{Lab, Side};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::client::PATIENCE;
+
 pub const KERNEL: &str = "--listen 10.77.0.1:80 --listen [fd77::1]:80";
 pub const XDP: &str = "--require-xdp --interface pw0 --address 10.77.0.1/24 --address fd77::1/64";
 
@@ -75,7 +77,7 @@ impl Process {
     /// One that was started and writes to `log`. Waits until it says that it is ready.
     pub fn of(child: Child, log: PathBuf) -> Self {
         let mut process = Self { child, log };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while !process.said().contains("ready") {
             let ended = process.child.try_wait().unwrap();
             assert!(ended.is_none(), "ended ({ended:?}): {}", process.said());

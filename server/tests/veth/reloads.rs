@@ -12,7 +12,7 @@ use pagewire_tools::lab::{Lab, LabConfig, SERVER, privileged};
 use rustix::process::Signal;
 
 use crate::{
-    client::Client,
+    client::{Client, PATIENCE},
     process::{KERNEL, Process, XDP},
 };
 
@@ -113,7 +113,7 @@ fn load(clients: &mut [Client], stop: &AtomicBool, answers: &AtomicU64) {
 }
 
 fn wait(stop: &AtomicBool, is_over: impl Fn() -> bool, process: &Process) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while !is_over() {
         assert!(!stop.load(Ordering::Relaxed), "a client has failed");
         assert!(Instant::now() < deadline, "{}", process.said());

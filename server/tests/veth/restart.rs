@@ -10,7 +10,7 @@ use std::{
 use pagewire_tools::lab::{Lab, LabConfig, SERVER, Side, privileged};
 
 use crate::{
-    client::Client,
+    client::{Client, PATIENCE},
     process::{Process, Site, XDP},
 };
 
@@ -37,7 +37,7 @@ fn load(lab: &Lab, site: &Site, stop: &AtomicBool, good: &AtomicU64) {
 fn kernel_answers(lab: &Lab) {
     let address = SocketAddr::new(SERVER[0], 9000);
     let listener = lab.within(Side::Server, || TcpListener::bind(address)).unwrap().unwrap();
-    let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(2));
+    let connect = || TcpStream::connect_timeout(&address, PATIENCE);
     lab.within(Side::Client, connect).unwrap().expect("the interface works for the kernel");
     drop(listener);
 }
@@ -68,11 +68,9 @@ fn kill_under_load(kills: usize) {
         // Also ends the load if an assertion below fails.
         let _end = Defer(&stop);
         for kill in 0..=kills {
-            let start = Instant::now();
             let process = Process::start(&lab, &site, XDP);
-            assert!(start.elapsed() < Duration::from_secs(10), "start {kill} took too long");
             let before = good.load(Ordering::Relaxed);
-            let deadline = Instant::now() + Duration::from_secs(10);
+            let deadline = Instant::now() + PATIENCE;
             while good.load(Ordering::Relaxed) < before + 50 {
                 assert!(
                     Instant::now() < deadline,
