@@ -1,6 +1,7 @@
 //! What the service manager is told, by the protocol of `sd_notify(3)`.
 
 use std::{
+    io::ErrorKind,
     os::unix::net::UnixDatagram,
     time::{Duration, Instant},
 };
@@ -35,7 +36,10 @@ impl Manager {
         let mut buffer = [0; 4096];
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            let len = self.socket.recv(&mut buffer).unwrap();
+            let len = match self.socket.recv(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                received => received.unwrap(),
+            };
             let message = String::from_utf8(buffer[..len].to_vec()).unwrap();
             if message.lines().any(|line| line == words) {
                 return message;
@@ -79,7 +83,7 @@ fn the_watchdog_is_told_that_idle_shards_are_alive() {
 }
 
 #[test]
-fn a_drain_in_which_shards_have_ended_is_alive() {
+fn a_drain_with_a_transfer_left_is_alive() {
     let manager = Manager::new();
     let environment = [("NOTIFY_SOCKET", manager.path.as_str()), WATCHDOG];
     // The transfer is taken by nobody, and yet not given up.
@@ -90,7 +94,7 @@ fn a_drain_in_which_shards_have_ended_is_alive() {
     let transfer = crate::process::begin_transfer(&served.address);
     crate::process::signal(&served.child, Signal::QUIT);
     manager.hear("STOPPING=1");
-    // The shard with the transfer is left; a shard without a connection has ended.
+    // The shard with the transfer, and those without a connection that wait for it.
     for _ in 0..4 {
         manager.hear("WATCHDOG=1");
     }

@@ -33,8 +33,7 @@ fn a_reload_changes_limits_and_timeouts() {
     served.ask(Signal::HUP, "reloaded");
     assert_eq!(get(&mut stream, "/name").0, 200);
     // From that answer on it is soon idle for longer than it may be.
-    let mut end = [0; 1];
-    assert_eq!(std::io::Read::read(&mut stream, &mut end).unwrap(), 0);
+    assert_eq!(std::io::Read::read_to_end(&mut stream, &mut Vec::new()).unwrap(), 0);
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Running {
         let mut answer = Vec::new();
         while !answer.ends_with(b"small\n") {
             let mut bytes = [0; 1024];
-            let len = client.read(&mut bytes).unwrap();
+            let len = read(&mut client, &mut bytes);
             assert_ne!(len, 0, "{}", String::from_utf8_lossy(&answer));
             answer.extend_from_slice(&bytes[..len]);
         }
@@ -113,6 +113,16 @@ pub fn seen_by(observer: &Observer) -> Snapshot {
         all
     });
     seen
+}
+
+/// Reads what has come, also after an interruption: with a timeout the kernel does not go on by itself (signal(7)).
+pub fn read(stream: &mut impl Read, bytes: &mut [u8]) -> usize {
+    loop {
+        match stream.read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read.unwrap(),
+        }
+    }
 }
 
 /// Waits until something is so: `what`, for whoever reads that it never was.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Write},
     iter,
     net::TcpStream,
     path::PathBuf,
@@ -12,7 +12,7 @@ use std::{
 use pagewire_tools::lab::privileged;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::fixture::{PATIENCE, wait_until};
+use crate::fixture::{PATIENCE, read, wait_until};
 
 const BYTES: &str = "256k";
 
@@ -80,7 +80,7 @@ impl Process {
             answer.clear();
             while !answer.ends_with(b"\r\n\r\nhello") {
                 let mut bytes = [0; 1_024];
-                let len = client.read(&mut bytes).unwrap();
+                let len = read(&mut client, &mut bytes);
                 assert_ne!(len, 0, "{}", String::from_utf8_lossy(&answer));
                 answer.extend_from_slice(&bytes[..len]);
             }

@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
     sync::{
@@ -122,6 +122,7 @@ fn fetch(stream: Option<TcpStream>, address: SocketAddr) -> Option<TcpStream> {
         }
         match stream.read(&mut chunk) {
             Ok(read @ 1..) => bytes.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             _ => return None,
         }
     }

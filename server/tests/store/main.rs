@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::fs::FileExt,
     sync::{
@@ -122,7 +122,7 @@ struct Client(TcpStream);
 impl Client {
     fn connect(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         Self(stream)
     }
 
@@ -140,7 +140,10 @@ impl Client {
                     return (head[9..12].parse().unwrap(), bytes.split_off(at + 4));
                 }
             }
-            let read = self.0.read(&mut chunk).unwrap();
+            let read = match self.0.read(&mut chunk) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.unwrap(),
+            };
             assert!(read > 0, "cut off at {path}");
             bytes.extend_from_slice(&chunk[..read]);
         }

@@ -106,7 +106,12 @@ impl Client {
     pub fn expect_silence(&mut self, duration: Duration) {
         self.stream.set_read_timeout(Some(duration)).unwrap();
         let mut byte = [0];
-        let error = self.stream.read(&mut byte).expect_err("silence");
+        let error = loop {
+            let error = self.stream.read(&mut byte).expect_err("silence");
+            if error.kind() != ErrorKind::Interrupted {
+                break error;
+            }
+        };
         assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }

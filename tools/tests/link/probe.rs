@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    io::ErrorKind,
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -165,6 +166,7 @@ fn receive(socket: &UdpSocket, epoch: Instant, len: usize, sent: &AtomicBool) ->
                 let intact = buffer[..received] == payload(number, sent, len);
                 arrivals.push(Arrival { number, sent, arrived, intact });
             }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) if all_sent => return arrivals,
             Err(_) => {}
         }
