@@ -159,7 +159,7 @@ mod tests {
         pool.submit(Box::new(|| panic::resume_unwind(Box::new("on purpose")))).unwrap();
         let (done, result) = bounded(1);
         pool.submit(Box::new(move || done.send(()).unwrap())).unwrap();
-        result.recv_timeout(Duration::from_secs(5)).unwrap();
+        result.recv_timeout(Duration::from_secs(30)).unwrap();
     }
 
     #[test]
@@ -174,6 +174,6 @@ mod tests {
         }))
         .unwrap();
         drop(pool);
-        result.recv_timeout(Duration::from_secs(5)).unwrap();
+        result.recv_timeout(Duration::from_secs(30)).unwrap();
     }
 }
