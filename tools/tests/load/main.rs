@@ -4,7 +4,7 @@ mod server;
 
 use std::{
     fs,
-    net::{IpAddr, TcpListener},
+    net::{IpAddr, TcpListener, TcpStream},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -334,8 +334,13 @@ fn the_user_level_stack_loads_a_server_in_a_lab() {
             );
         }
         assert!(server.peers().iter().all(|peer| *peer == ours));
-        server.die();
-        let report = run(&Plan { timeout: Duration::from_secs(1), ..plan });
+        let refuses = || TcpStream::connect(server.address).is_err();
+        let deadline = Instant::now() + PATIENCE;
+        lab.within(Side::Client, || server.die()).unwrap();
+        while !lab.within(Side::Client, refuses).unwrap() {
+            assert!(Instant::now() < deadline, "it goes on listening");
+        }
+        let report = run(&plan);
         assert_eq!(failures(&report)[0].0, Cause::Refused, "{report}");
     }
 }
