@@ -148,7 +148,7 @@ fn bears_slow_clients(flags: &[&str]) {
     fs::write(directory.path().join("ordinary"), vec![b'x'; SIZE]).unwrap();
     let large = fs::File::create(directory.path().join("large")).unwrap();
     large.set_len(LARGE).unwrap();
-    let lab = Lab::up(&LabConfig::unique()).unwrap();
+    let lab = Lab::up(&LabConfig { queues: Some(2), ..LabConfig::unique() }).unwrap();
     let server = lab.within(Side::Server, || {
         let root = directory.path().to_str().unwrap();
         let words = ["pagewire", "serve", root, "--cores=0-1", ROOM];
