@@ -6,8 +6,13 @@
 //! millisecond, whether something is due or not: what those turns cost is shared out to the timers.
 //!
 //! What a timer leads to is out of the caches either way. Where many run out in one turn the waits overlap, and
-//! where few do they cannot. How much that makes is shown by going through bare memory in the same order, as much
-//! of it for each stack and each timer, with nothing done there.
+//! where few do they cannot; and each of many stacks finds its own state out of the caches, too. Two more figures
+//! tell how much of the difference that is: going through bare memory in the same order, as much of it for each
+//! stack and each timer, with nothing done there; and one stack of the smallest ones alone, whose turns do the same
+//! with all that they need in the caches.
+//!
+//! A timer that has run out comes back after twice the time, so half of the turns that are measured find nothing
+//! due.
 
 use std::time::Duration;
 
@@ -30,6 +35,8 @@ const LINK: usize = 800;
 const SPREAD_MS: usize = 1_000;
 /// Milliseconds within which every timer must have run out.
 const PATIENCE_MS: usize = 5_000;
+/// How often one small stack is measured, whose timers have run out in a moment.
+const TRIES_ALONE: u32 = 40;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -41,31 +48,55 @@ const LED_TO: usize = 9;
 /// How far ahead of the timer at hand a stack fetches connections.
 const AHEAD: usize = 8;
 
+/// What a timer took, in ns.
+#[derive(Clone, Copy)]
+struct Cost {
+    all: f64,
+    /// The same memory without anything done there.
+    memory: f64,
+}
+
 /// Measures `timers` timers on each of these numbers of stacks.
 pub fn measure(counts: &[usize], timers: usize) -> Result<Vec<Figure>, EngineError> {
     let (mut figures, mut costs) = (Vec::new(), Vec::new());
     for &count in counts {
-        let each = timers / count;
-        let (busy, seen) = measure_one(count, each)?;
-        let time = busy.as_secs_f64() * 1e9 / seen as f64;
-        let memory = bare_memory(count, each).as_secs_f64() * 1e9 / (count * each) as f64;
-        costs.push((time, memory));
-        for (what, value) in [("time", time), ("the same memory alone", memory)] {
-            let name = format!("engine/timers/{count} stacks of {each}/{what}");
-            figures.push(Figure { name, value, unit: "ns/timer" });
-        }
+        let cost = cost(count, timers / count, 1)?;
+        costs.push(cost);
+        figures.extend(rows(&format!("{count} stacks of {}", timers / count), cost));
     }
-    if let [(first, first_memory), .., (last, last_memory)] = costs[..] {
-        let ratio = |what: &str, value| {
-            let name = format!("engine/timers/most stacks over one{what}");
-            Figure { name, value, unit: "ratio" }
-        };
-        figures.push(ratio("", last / first));
-        figures.push(ratio(", the same memory alone", last_memory / first_memory));
-        let net = (last - last_memory) / (first - first_memory);
-        figures.push(ratio(", without what the memory takes", net));
-    }
+    let [first, .., last] = costs[..] else { return Ok(figures) };
+    let small = timers / counts[counts.len() - 1];
+    let alone = cost(1, small, TRIES_ALONE)?;
+    figures.extend(rows(&format!("one stack of {small} alone"), alone));
+    let ratio = |what: &str, value| {
+        let name = format!("engine/timers/most stacks over {what}");
+        Figure { name, value, unit: "ratio" }
+    };
+    figures.push(ratio("one", last.all / first.all));
+    figures.push(ratio("one, the same memory alone", last.memory / first.memory));
+    figures.push(ratio("a small one alone", last.all / alone.all));
+    figures.push(ratio("a small one alone, the same memory", last.memory / alone.memory));
     Ok(figures)
+}
+
+fn rows(of: &str, cost: Cost) -> [Figure; 2] {
+    [("time", cost.all), ("the same memory alone", cost.memory)].map(|(what, value)| {
+        let name = format!("engine/timers/{of}/{what}");
+        Figure { name, value, unit: "ns/timer" }
+    })
+}
+
+/// Measures `count` stacks of `timers` each, `tries` times.
+fn cost(count: usize, timers: usize, tries: u32) -> Result<Cost, EngineError> {
+    let (mut busy, mut seen, mut memory) = (Duration::ZERO, 0, Duration::ZERO);
+    for _ in 0..tries {
+        let (time, expired) = measure_one(count, timers)?;
+        busy += time;
+        seen += expired;
+        memory += bare_memory(count, timers);
+    }
+    let memory = memory.as_secs_f64() * 1e9 / (count * timers) as f64 / f64::from(tries);
+    Ok(Cost { all: busy.as_secs_f64() * 1e9 / seen as f64, memory })
 }
 
 /// Goes once through memory as timers do of `count` stacks with `timers` each. Returns what that took.
