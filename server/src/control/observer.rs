@@ -12,7 +12,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use pagewire_driver::{Cause, Steering, Waker};
-use pagewire_stack::Figure;
+use pagewire_stack::{DiskReads, Figure};
 
 use super::deny_list::DenyList;
 use crate::{
@@ -71,6 +71,8 @@ pub struct Whole {
     pub steering: Option<Weak<Mutex<Steering>>>,
     /// The access log, if there is one.
     pub log: Option<Arc<LogCounters>>,
+    /// What helpers had to read from the disk.
+    pub disk: DiskReads,
     /// What has happened to the interface.
     pub trouble: Arc<Trouble>,
 }
@@ -89,6 +91,8 @@ impl Whole {
             let denied = Figure::gauge("denied_sources", "Networks on the deny list.");
             figures.push((denied, steering.denied_count() as u64));
         }
+        let disk = Figure::counter("disk_reads", "Reads of helpers that waited for the disk.");
+        figures.push((disk, self.disk.count()));
         figures.extend(self.log.iter().flat_map(|log| log.figures()));
         figures
     }

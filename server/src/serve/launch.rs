@@ -146,6 +146,7 @@ impl<'a> Launch<'a> {
             addresses,
             behind,
             access_log: self.access_log.take(),
+            disk: self.helpers.reads().clone(),
             shards: std::mem::take(&mut self.shards),
             stop: self.stop.clone(),
             ended: self.ended.1.clone(),

@@ -22,7 +22,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use pagewire_driver::Waker;
-use pagewire_stack::Prefix;
+use pagewire_stack::{DiskReads, Prefix};
 
 use crate::{
     access_log::AccessLog,
@@ -50,6 +50,7 @@ pub struct Server {
     /// Room for a request in the transports, in bytes.
     request_bytes: usize,
     access_log: Option<AccessLog>,
+    disk: DiskReads,
 }
 
 /// A shard on its thread.
@@ -171,7 +172,8 @@ impl Server {
         let steering = self.behind.as_ref().map(xdp::Behind::steering);
         let log = self.access_log.as_ref().map(AccessLog::counters);
         let shards = self.shards.iter().map(observed).collect();
-        Observer::new(about, shards, Whole { steering, log, trouble: Arc::clone(&self.trouble) })
+        let (trouble, disk) = (Arc::clone(&self.trouble), self.disk.clone());
+        Observer::new(about, shards, Whole { steering, log, disk, trouble })
     }
 
     /// Opens the access log anew by its name, after it was renamed.

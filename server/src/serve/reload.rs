@@ -82,6 +82,7 @@ mod tests {
     };
 
     use pagewire_driver::Waker;
+    use pagewire_stack::DiskReads;
 
     use super::{super::RunningShard, *};
     use crate::{
@@ -131,6 +132,7 @@ mod tests {
             trouble: Arc::default(),
             request_bytes: config("").live.limits.request_bytes(),
             access_log: None,
+            disk: DiskReads::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     io::{Read, Write},
     net::TcpStream,
     path::Path,
@@ -15,6 +15,7 @@ use pagewire_stack::{
     DiskPool, Observe, Prefix,
     user::{Mesh, ServedAddress, UserConfig, UserLimits, UserStack},
 };
+use rustix::fs::{Advice, fadvise};
 use serde_json::Value;
 
 use crate::fixture::{PATIENCE, Running, wait_until};
@@ -87,6 +88,9 @@ fn parse(text: &str) -> Option<Vec<Value>> {
 fn prometheus_reads_them_and_they_are_what_happened() {
     let running = Running::start(&["--cores=0"]);
     let metrics = serve(&running);
+    let file = File::open(running.directory.path().join("root/small.txt")).unwrap();
+    file.sync_all().unwrap();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
     for _ in 0..3 {
         running.fetch();
     }
@@ -119,6 +123,7 @@ fn prometheus_reads_them_and_they_are_what_happened() {
     assert!(sum("pagewire_connections_by_state", "state", "estab") >= 1.0);
     let is_there = |name| samples.iter().any(|sample| sample["name"] == name);
     assert!(is_there("pagewire_major_page_faults_total"));
+    assert!(sum("pagewire_disk_reads_total", "", "") >= 1.0, "the file was not in memory");
     assert!(sum("pagewire_connection_rtt_seconds", "percentile", "99") > 0.0);
     assert!(sum("pagewire_start_time_seconds", "", "") > 1.7e9);
 }
