@@ -7,7 +7,7 @@
 //!
 //! What a timer leads to is out of the caches either way, and each of many stacks finds its own state out of them,
 //! too. Two more figures tell what that comes to: going through bare memory in the same order, as much of it for
-//! each stack and each timer, fetched ahead and with nothing done there, which is what memory alone must cost; and
+//! each stack and each timer, fetched ahead and with nothing done there, which tells what memory alone costs; and
 //! one stack of the smallest ones alone, whose turns do the same with all that they need in the caches.
 //!
 //! A timer that has run out comes back after twice the time, so half of the turns that are measured find nothing
