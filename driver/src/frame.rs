@@ -18,12 +18,17 @@ use std::{
 
 use xsk_rs::{FrameDesc, Umem};
 
+use crate::prefetch_range;
+
 /// Bytes of L2 frame that a chunk holds at most: 4,096 less the room that XDP keeps in front
 /// (`XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h).
 pub const CHUNK_CAPACITY: usize = CHUNK_SIZE - XDP_PACKET_HEADROOM;
 
 /// Bytes from one chunk to the next.
 pub(crate) const CHUNK_SIZE: usize = 4_096;
+
+/// Bytes of a frame that are fetched ahead: headers, and a small payload.
+const PREFETCHED: usize = 256;
 
 /// Where a packet starts in its chunk.
 pub(crate) const XDP_PACKET_HEADROOM: usize = 256;
@@ -87,6 +92,13 @@ impl Pool {
     #[must_use]
     pub fn chunks(&self) -> usize {
         self.chunks as usize
+    }
+
+    /// Brings the first bytes of the frame that is taken after `ahead` others towards the core's cache.
+    pub(crate) fn prefetch(&self, ahead: usize) {
+        if let Some(&chunk) = self.free.borrow().iter().nth_back(ahead) {
+            prefetch_range(self.packet(chunk).as_ptr(), PREFETCHED);
+        }
     }
 
     /// Takes a free chunk as an empty frame.

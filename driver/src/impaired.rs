@@ -136,6 +136,10 @@ impl<P: Port> Port for Impaired<P> {
         self.port.credits()
     }
 
+    fn prefetch(&self, ahead: usize) {
+        self.port.prefetch(ahead);
+    }
+
     fn allocate(&mut self) -> Option<Frame> {
         self.port.allocate()
     }

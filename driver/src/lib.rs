@@ -13,6 +13,7 @@
 //! - `link_model`: what a bad link does to frames, by a seed.
 //! - `delay_line`: what is under way until it is due.
 //! - `impaired`: a bad link in front of any port.
+//! - `prefetch`: hints that memory will be needed soon, and loops that wait for that of many together.
 //! - `random`: numbers that replay by their seed.
 //! - `wake`: how another thread ends a port's sleep.
 
@@ -23,6 +24,7 @@ mod impaired;
 mod link_model;
 mod memory;
 mod port;
+mod prefetch;
 mod random;
 mod steering;
 mod time;
@@ -39,6 +41,7 @@ pub use port::{
     BURST, Burst, Checksums, Flush, MacAddress, Occupancy, Port, PortCapabilities, PortCounters,
     TransferMode,
 };
+pub use prefetch::{prefetch, prefetch_range, stages};
 pub use random::Random;
 pub use steering::{Attached, MOST_DENIED, STEERING_PROGRAM, Served, Steering, Verdict, XdpPlace};
 pub use time::{Clock, Instant};

@@ -135,6 +135,10 @@ impl Port for MemoryPort {
         self.ring_room().min(self.pool.available())
     }
 
+    fn prefetch(&self, ahead: usize) {
+        self.pool.prefetch(ahead);
+    }
+
     fn allocate(&mut self) -> Option<Frame> {
         self.pool.allocate()
     }

@@ -191,6 +191,12 @@ pub trait Port {
     /// How many frames can be allocated and transmitted right now without being refused.
     fn credits(&self) -> usize;
 
+    /// Brings memory towards the core's cache: that of the frame which [`allocate`](Self::allocate) gives after
+    /// `ahead` others, as much as a small packet needs. Only a hint.
+    fn prefetch(&self, ahead: usize) {
+        let _ = ahead;
+    }
+
     /// An empty frame, unless all memory is in use.
     fn allocate(&mut self) -> Option<Frame>;
 

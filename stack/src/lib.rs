@@ -12,7 +12,6 @@ mod mapping;
 mod network;
 mod observe;
 pub mod pages;
-mod prefetch;
 mod source;
 mod transport;
 pub mod user;
@@ -22,7 +21,6 @@ pub use file::{FileObject, IN_MEMORY_MAX, Identity};
 pub use kernel::{ClosedCounters, KernelConfig, KernelCounters, KernelError, KernelStack};
 pub use network::{Link, Neighbour, NetworkView, NextHop, Prefix, PrefixTooLong, Route};
 pub use observe::{ConnectionState, ConnectionView, Figure, Kind, Observe};
-pub use prefetch::prefetch;
 pub use source::Source;
 pub use transport::{
     Close, CloseReason, ConnectionId, Event, EventBatch, FileRange, Part, Parts, Refused, Transport,

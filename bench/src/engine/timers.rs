@@ -15,8 +15,7 @@
 
 use std::time::Duration;
 
-use pagewire_driver::{BURST, Instant};
-use pagewire_stack::prefetch;
+use pagewire_driver::{BURST, Instant, prefetch};
 
 use super::{
     EngineError,

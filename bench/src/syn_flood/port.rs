@@ -134,6 +134,10 @@ impl Port for FloodedPort {
         self.inner.credits()
     }
 
+    fn prefetch(&self, ahead: usize) {
+        self.inner.prefetch(ahead);
+    }
+
     fn allocate(&mut self) -> Option<Frame> {
         self.inner.allocate()
     }

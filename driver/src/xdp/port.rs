@@ -134,6 +134,10 @@ impl Port for XdpPort {
         self.room().min(self.rings.pool().available())
     }
 
+    fn prefetch(&self, ahead: usize) {
+        self.rings.pool().prefetch(ahead);
+    }
+
     fn allocate(&mut self) -> Option<Frame> {
         self.rings.pool().allocate().or_else(|| {
             self.rings.reap();

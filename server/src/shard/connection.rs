@@ -1,7 +1,7 @@
 //! What a shard knows of its connections.
 
-use pagewire_driver::Instant;
-use pagewire_stack::{ConnectionId, Source, pages, prefetch};
+use pagewire_driver::{Instant, prefetch};
+use pagewire_stack::{ConnectionId, Source, pages};
 
 use super::wheel::Tick;
 

@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 use memmap2::{MmapMut, MmapRaw};
+use pagewire_driver::{prefetch, prefetch_range};
 use smoltcp::{
     iface::{Interface, PollResult, SocketHandle, SocketSet, SocketStorage},
     phy::Device,
@@ -23,10 +24,7 @@ use smoltcp::{
     time::Instant,
 };
 
-use crate::{
-    pages,
-    prefetch::{prefetch, prefetch_range},
-};
+use crate::pages;
 
 /// Storage for one socket. Not on cache lines of its own: a connection at work rarely needs its socket, and
 /// idle ones are many.

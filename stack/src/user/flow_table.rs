@@ -7,7 +7,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{pages, prefetch::prefetch};
+use pagewire_driver::prefetch;
+
+use crate::pages;
 
 /// A connection's two ends, seen from here.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -1,6 +1,6 @@
 //! The receive side of a turn: whose packet is it, and may its socket see it?
 
-use pagewire_driver::{BURST, Burst, Instant, Port};
+use pagewire_driver::{BURST, Burst, Instant, Port, prefetch, stages};
 
 use super::{
     Connection, DropCause, Phase, UserStack,
@@ -14,17 +14,9 @@ use super::{
     simultaneous, smoltcp_time,
     time_wait::Answer,
 };
-use crate::prefetch::prefetch;
 
 /// Most messages of other cores that one turn takes.
 const MESSAGES_PER_TURN: usize = 128;
-
-/// How many segments ahead of the one at hand connections are fetched.
-const SLOT_AHEAD: usize = 10;
-/// How many segments ahead what connections lead to is fetched.
-const BUFFER_AHEAD: usize = 5;
-/// How many segments ahead is fetched what that leads to.
-const RECORD_AHEAD: usize = 2;
 
 /// A segment of a burst.
 struct Arrival<'a> {
@@ -77,18 +69,16 @@ impl<P: Port> UserStack<P> {
                 Err(cause) => self.counters.drop_frame(cause),
             }
         }
-        for step in 0..segments.len() + SLOT_AHEAD {
-            if let Some(Some(far)) = segments.get_mut(step) {
+        for [far, halfway, near, present] in stages(segments.len()) {
+            if let Some(Some(far)) = far.map(|place| &mut segments[place]) {
                 far.guess = self.flows.guess(far.hash);
                 match far.guess {
                     Some(slot) => prefetch(&self.connections[slot as usize]),
                     None => self.time_wait.prefetch(far.hash),
                 }
             }
-            let ahead = step.checked_sub(SLOT_AHEAD - BUFFER_AHEAD);
-            if let Some(Some(Arrival { segment, guess: Some(slot), .. })) =
-                ahead.and_then(|step| segments.get(step))
-            {
+            let at = |place: Option<usize>| segments[place?].as_ref();
+            if let Some(Arrival { segment, guess: Some(slot), .. }) = at(halfway) {
                 let connection = &self.connections[*slot as usize];
                 connection.sender.prefetch();
                 if !connection.expects(segment, self.limits.head) && !segment.is_bare() {
@@ -97,16 +87,10 @@ impl<P: Port> UserStack<P> {
                     self.arena.prefetch_receive(*slot, received, segment.payload_len);
                 }
             }
-            let near = step.checked_sub(SLOT_AHEAD - RECORD_AHEAD);
-            if let Some(Some(Arrival { guess: Some(slot), .. })) =
-                near.and_then(|step| segments.get(step))
-            {
+            if let Some(Arrival { guess: Some(slot), .. }) = at(near) {
                 self.connections[*slot as usize].sender.prefetch_records();
             }
-            let present = step.checked_sub(SLOT_AHEAD);
-            if let Some(Some(Arrival { segment, hash, .. })) =
-                present.and_then(|step| segments.get(step))
-            {
+            if let Some(Arrival { segment, hash, .. }) = at(present) {
                 self.segment(now, segment, *hash, Origin::Queue);
             }
         }

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use pagewire_driver::{Instant, Port};
+use pagewire_driver::{Instant, Port, prefetch, stages};
 
 use super::{
     Phase, UserStack,
@@ -17,7 +17,7 @@ use super::{
     smoltcp_time,
     timer_wheel::{FIRING, Tick},
 };
-use crate::{CloseReason, prefetch::prefetch};
+use crate::CloseReason;
 
 /// How long an acknowledgement may wait for something to go with (RFC 1122 section 4.2.3.2 allows 500 ms).
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(10);
@@ -25,12 +25,6 @@ const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(10);
 const MOST_TIMERS: usize = 4;
 /// How many connections are looked at in one turn because of their timers; more wait for the next.
 const LOOKED_AT: usize = 256;
-/// How far ahead of the timer at hand connections are fetched.
-const SLOT_AHEAD: usize = 10;
-/// How far ahead what they lead to is fetched.
-const FLIGHT_AHEAD: usize = 5;
-/// How far ahead is fetched what that leads to.
-const RECORD_AHEAD: usize = 2;
 
 /// Timers of the wheel for so many slots beyond which it is swept. While it is, it gains no more than one for
 /// each chunk that is looked at.
@@ -44,22 +38,23 @@ impl<P: Port> UserStack<P> {
     pub(super) fn expire_timers(&mut self, now: Instant) {
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, LOOKED_AT * FIRING, &mut expired);
-        for step in 0..expired.len() + SLOT_AHEAD {
-            let at = |ahead: usize| {
-                let &(slot, _) = expired.get(step.checked_sub(SLOT_AHEAD - ahead)?)?;
-                self.connections.get(slot as usize)
-            };
-            if let Some(connection) = at(SLOT_AHEAD) {
+        for [far, halfway, near, present] in stages(expired.len()) {
+            let at = |place: Option<usize>| self.connections.get(expired[place?].0 as usize);
+            if let Some(connection) = at(far) {
                 prefetch(connection);
             }
-            if let Some(connection) = at(FLIGHT_AHEAD) {
+            if let Some(connection) = at(halfway) {
                 connection.prefetch_sent();
             }
-            if let Some(connection) = at(RECORD_AHEAD) {
+            if let Some(connection) = at(near) {
                 connection.sender.prefetch_records();
             }
-            if let Some(&timer) = step.checked_sub(SLOT_AHEAD).and_then(|step| expired.get(step)) {
-                self.timer_ran_out(now, timer);
+            if let Some(place) = far {
+                // Most will send something again.
+                self.port.prefetch(place);
+            }
+            if let Some(place) = present {
+                self.timer_ran_out(now, expired[place]);
             }
         }
         expired.clear();

@@ -5,10 +5,9 @@
 
 use std::{cell::Cell, collections::VecDeque};
 
-use crate::{
-    FileRange, Part, Parts,
-    prefetch::{prefetch, prefetch_range},
-};
+use pagewire_driver::{prefetch, prefetch_range};
+
+use crate::{FileRange, Part, Parts};
 
 /// Most parts that one connection may have queued.
 const MOST_PARTS: usize = 64;

@@ -43,7 +43,7 @@ const FILES: [(&str, &str); 22] = [
     ("/httparse-", "HTTP"),
     ("/stack/src/user/packet", "parse"),
     ("/stack/src/user/flow_table", "lookup"),
-    ("/stack/src/user/prefetch", "lookup"),
+    ("/driver/src/prefetch", "lookup"),
     ("/stack/src/user/recovery", "recovery and guard"),
     ("/stack/src/user/guard", "recovery and guard"),
     ("/stack/src/user/gather", "gather"),

@@ -41,9 +41,7 @@ mod tests;
 
 use std::time::Duration;
 
-use pagewire_driver::Instant;
-
-use crate::prefetch::prefetch;
+use pagewire_driver::{Instant, prefetch};
 
 use self::{
     controller::Window,

@@ -19,9 +19,7 @@ mod tests;
 
 use std::{collections::VecDeque, ops::Range};
 
-use pagewire_driver::Instant;
-
-use crate::prefetch::prefetch;
+use pagewire_driver::{Instant, prefetch};
 
 use self::{records::Records, run::Run};
 
