@@ -58,6 +58,9 @@ pub enum EngineError {
     Broken(String),
 }
 
+/// Timers that are measured however few connections are to be: a few on each of many stacks.
+const FEWEST_TIMERS: usize = 1_000;
+
 /// Measures and prints.
 ///
 /// # Errors
@@ -66,10 +69,15 @@ pub enum EngineError {
 pub fn run(options: &Options) -> Result<(), EngineError> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     cpu::keep_to_last_core();
-    let (counts, shards, stacks, time): (&[usize], _, &[usize], _) = if options.common.quick {
-        (&QUICK_CONNECTIONS, 16_384, &[1, 50, 200], Duration::from_millis(600))
+    let (counts, shards, time): (&[usize], _, _) = if options.common.quick {
+        (&QUICK_CONNECTIONS, 16_384, Duration::from_millis(600))
     } else {
-        (&CONNECTIONS, 65_536, &[1, 10, 50, 200], Duration::from_secs(2))
+        (&CONNECTIONS, 65_536, Duration::from_secs(2))
+    };
+    let (stacks, live_timers): (&[usize], _) = if options.common.quick {
+        (&[1, 50, 200], 400_000)
+    } else {
+        (&[1, 10, 50, 200], 1_000_000)
     };
     let mut table = Table { only: options.only.as_deref(), figures: Vec::new() };
     for &count in counts.iter().filter(|&&count| count <= options.connections) {
@@ -83,7 +91,8 @@ pub fn run(options: &Options) -> Result<(), EngineError> {
         table.add("open to close", || opening::measure(uses, time))?;
     }
     table.add("two shards", || shards::measure(&cores, shards, time))?;
-    table.add("timers", || timers::measure(stacks, timers::TIMERS))?;
+    let live_timers = live_timers.min(options.connections).max(FEWEST_TIMERS);
+    table.add("timers", || timers::measure(stacks, live_timers))?;
     if !options.common.quick || options.only.is_some() {
         let count = options.connections.min(CONNECTIONS[CONNECTIONS.len() - 1]);
         table.add("come and go", || come_and_go::measure(count))?;
