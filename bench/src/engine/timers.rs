@@ -5,10 +5,11 @@
 //! out again and again. Time goes on a millisecond at a time, and every stack has its turn each
 //! millisecond, whether something is due or not: what those turns cost is shared out to the timers.
 //!
-//! Beside them one of the smallest stacks alone: it does as much in a turn as each of many does. What many cost
-//! beyond that is the caches' part. Each finds what its last turn has used out of the core's own cache, and what it
-//! has fetched ahead as well; with one or two timers in a turn there is little to do while it comes. What one
-//! large stack saves beyond that is turns: it has hundreds of timers in each.
+//! Beside them the same stacks with the same timers, each of which has many turns in a row, for time is its own:
+//! nothing differs but what the core's caches hold when a turn begins. Where stacks have their turns one after the
+//! other, each finds what its last turn used out of the caches, and what that has fetched ahead as well; with a few
+//! timers in a turn there is little to do while it comes. What one large stack saves beyond that is turns: it has
+//! hundreds of timers in each.
 //!
 //! A timer that has run out comes back after twice the time, so half of the turns that are measured find nothing
 //! due.
@@ -31,22 +32,31 @@ const LINK: usize = 800;
 const SPREAD_MS: usize = 1_000;
 /// Milliseconds within which every timer must have run out.
 const PATIENCE_MS: usize = 5_000;
-/// How often one small stack is measured, whose timers have run out in a moment.
-const TRIES_ALONE: u32 = 40;
+/// Most turns between two looks at the clock: enough that asking for the time costs a small stack nothing.
+const MOST_TURNS: usize = 40;
+
+/// Whose turn is next.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// Everybody's each millisecond.
+    OneAfterTheOther,
+    /// The same stack's, up to [`MOST_TURNS`] times.
+    InARow,
+}
 
 /// Measures `timers` timers on each of these numbers of stacks.
 pub fn measure(counts: &[usize], timers: usize) -> Result<Vec<Figure>, EngineError> {
     let (mut figures, mut costs) = (Vec::new(), Vec::new());
     for &count in counts {
-        let cost = cost(count, timers / count, 1)?;
+        let cost = measure_one(count, timers / count, Order::OneAfterTheOther)?;
         costs.push(cost);
         figures.push(figure(&format!("{count} stacks of {}", timers / count), cost));
     }
     let ([first, .., last], [.., most]) = (&costs[..], counts) else { return Ok(figures) };
     let small = timers / most;
-    let alone = cost(1, small, TRIES_ALONE)?;
-    figures.push(figure(&format!("one stack of {small} alone"), alone));
-    for (than, cost) in [("one", first), ("a small one alone", &alone)] {
+    let in_a_row = measure_one(*most, small, Order::InARow)?;
+    figures.push(figure(&format!("{most} stacks of {small}, turns in a row"), in_a_row));
+    for (than, cost) in [("one", first), ("the same, turns in a row", &in_a_row)] {
         let name = format!("engine/timers/most stacks over {than}");
         figures.push(Figure { name, value: last / cost, unit: "ratio" });
     }
@@ -57,20 +67,9 @@ fn figure(of: &str, value: f64) -> Figure {
     Figure { name: format!("engine/timers/{of}/time"), value, unit: "ns/timer" }
 }
 
-/// Nanoseconds that a timer takes on `count` stacks of `timers` each, measured `tries` times.
-fn cost(count: usize, timers: usize, tries: u32) -> Result<f64, EngineError> {
-    let (mut busy, mut seen) = (Duration::ZERO, 0);
-    for _ in 0..tries {
-        let (time, expired) = measure_one(count, timers)?;
-        busy += time;
-        seen += expired;
-    }
-    Ok(busy.as_secs_f64() * 1e9 / seen as f64)
-}
-
 /// Lets each timer run out twice: at first what a connection needs for that is put in place, which takes longer
-/// than the timer. Returns what the second time took, and how many ran out.
-fn measure_one(count: usize, timers: usize) -> Result<(Duration, u64), EngineError> {
+/// than the timer. Returns how many nanoseconds each takes the second time.
+fn measure_one(count: usize, timers: usize, order: Order) -> Result<f64, EngineError> {
     let mut stacks: Vec<(Answers, Clients)> = Vec::with_capacity(count);
     let mut now = Instant::from_millis(1);
     for _ in 0..count {
@@ -95,39 +94,56 @@ fn measure_one(count: usize, timers: usize) -> Result<(Duration, u64), EngineErr
         }
         now += Duration::from_millis(1);
     }
-    run_out(&mut stacks, timers, &mut now)?;
-    run_out(&mut stacks, timers, &mut now)
+    run_out(&mut stacks, timers, &mut now, order)?;
+    run_out(&mut stacks, timers, &mut now, order)
 }
 
-/// Goes on until as many timers have run out as there are. Returns what that took, and how many did.
+/// Goes on until as many timers have run out as there are. Returns how many nanoseconds each has taken.
 fn run_out(
     stacks: &mut [(Answers, Clients)],
     timers: usize,
     now: &mut Instant,
-) -> Result<(Duration, u64), EngineError> {
+    order: Order,
+) -> Result<f64, EngineError> {
     let expired = |stacks: &[(Answers, Clients)]| -> u64 {
         stacks.iter().map(|(app, _)| app.stack().counters().timers).sum()
     };
     let before = expired(stacks);
-    // Enough at once that asking for the time costs a small stack nothing.
-    let turns = (LINK * SPREAD_MS / timers).clamp(1, 40);
+    let turns = (LINK * SPREAD_MS / timers).clamp(1, MOST_TURNS);
     let mut busy = Duration::ZERO;
     for _ in 0..PATIENCE_MS / turns {
+        let end = *now + Duration::from_millis(turns as u64);
         let start = Stopwatch::start();
-        for _ in 0..turns {
-            for (app, _) in &mut *stacks {
-                app.turn(*now);
+        match order {
+            Order::OneAfterTheOther => {
+                for at in milliseconds(*now, turns) {
+                    for (app, _) in &mut *stacks {
+                        app.turn(at);
+                    }
+                }
             }
-            *now += Duration::from_millis(1);
+            Order::InARow => {
+                for (app, _) in &mut *stacks {
+                    for at in milliseconds(*now, turns) {
+                        app.turn(at);
+                    }
+                }
+            }
         }
         busy += start.elapsed();
+        *now = end;
         for (_, clients) in &mut *stacks {
-            clients.collect(*now);
+            clients.collect(end);
         }
         let seen = expired(stacks) - before;
         if seen >= (stacks.len() * timers) as u64 {
-            return Ok((busy, seen));
+            return Ok(busy.as_secs_f64() * 1e9 / seen as f64);
         }
     }
     Err(EngineError::Broken("timers do not run out".to_owned()))
+}
+
+/// So many points in time, the first of which is `from`.
+fn milliseconds(from: Instant, count: usize) -> impl Iterator<Item = Instant> {
+    (0..count as u64).map(move |after| from + Duration::from_millis(after))
 }
