@@ -173,6 +173,10 @@ impl<P: Port> UserStack<P> {
                 self.counters.drop_frame(super::DropCause::NoFrame);
                 return Ok(());
             };
+            if !is_last {
+                // The next one comes while this one is filled.
+                self.port.prefetch(0);
+            }
             template.fill(&mut frame, &connection.tx, &piece)?;
             self.counters.segments_sent += 1;
             if hop.is_some() {
