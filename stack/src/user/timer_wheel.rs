@@ -170,13 +170,13 @@ impl TimerWheel {
                 (self.tick, self.level) = (self.tick + 1, LEVELS);
             }
             if self.level == LEVELS {
-                if self.tick < target {
-                    // Skip to the next tick at which any level has something to do.
-                    self.tick = self.next_tick().map_or(target + 1, |next| next.min(target + 1));
-                }
-                if self.tick > target {
+                // Skip to the next tick at which any level has something to do.
+                let next = self.next_tick().unwrap_or(u64::MAX);
+                if next > target {
+                    self.tick = self.tick.max(target + 1);
                     return;
                 }
+                self.tick = next;
             }
             self.level -= 1;
             let shift = self.level as u32 * BUCKET_BITS;
