@@ -91,7 +91,7 @@ pub fn run(options: &Options) -> Result<(), EngineError> {
         table.add("open to close", || opening::measure(uses, time))?;
     }
     table.add("two shards", || shards::measure(&cores, shards, time))?;
-    let live_timers = live_timers.min(options.connections).max(FEWEST_TIMERS);
+    let live_timers = options.connections.clamp(FEWEST_TIMERS, live_timers);
     table.add("timers", || timers::measure(stacks, live_timers))?;
     if !options.common.quick || options.only.is_some() {
         let count = options.connections.min(CONNECTIONS[CONNECTIONS.len() - 1]);

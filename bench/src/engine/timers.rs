@@ -32,7 +32,7 @@ const LINK: usize = 800;
 const SPREAD_MS: usize = 1_000;
 /// Milliseconds within which every timer must have run out.
 const PATIENCE_MS: usize = 5_000;
-/// Most turns between two looks at the clock: enough that asking for the time costs a small stack nothing.
+/// Most turns of a stack before its clients look, and the clock is read.
 const MOST_TURNS: usize = 40;
 
 /// Whose turn is next.

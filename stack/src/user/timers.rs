@@ -43,15 +43,15 @@ impl<P: Port> UserStack<P> {
             if let Some(connection) = at(far) {
                 prefetch(connection);
             }
+            if let Some(place) = far {
+                // Of those whose time has really come most send something.
+                self.port.prefetch(place);
+            }
             if let Some(connection) = at(halfway) {
                 connection.prefetch_sent();
             }
             if let Some(connection) = at(near) {
                 connection.sender.prefetch_records();
-            }
-            if let Some(place) = far {
-                // Most will send something again.
-                self.port.prefetch(place);
             }
             if let Some(place) = present {
                 self.timer_ran_out(now, expired[place]);
